@@ -1,0 +1,249 @@
+"""The contract of a plugin: what an architecture declares and what it builds."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sklearn.base import BaseEstimator
+
+from skattn._search import Choice, Float, Int
+from skattn.exceptions import PluginError, PluginWarning
+
+if TYPE_CHECKING:
+    from torch import nn
+
+API_VERSION = 1
+
+INPUTS = ("table", "series", "tokens", "pair", "image", "graph", "nodes")
+
+TASKS = (
+    "classification",
+    "regression",
+    "forecasting",
+    "tagging",
+    "translation",
+    "token_prediction",
+)
+
+# Optional tensors of `forward`, and the inputs for which the engine offers them.
+OPTIONAL_TENSORS: Mapping[str, frozenset[str]] = {
+    "observed": frozenset({"table", "series"}),
+    "categories": frozenset({"table"}),
+    "mask": frozenset({"series", "tokens", "pair"}),
+    "known": frozenset({"series"}),
+    "known_categories": frozenset({"series"}),
+    "static": frozenset({"series"}),
+    "static_categories": frozenset({"series"}),
+    "series_id": frozenset({"series"}),
+    "loc": frozenset({"series"}),
+    "scale": frozenset({"series"}),
+    "target": frozenset({"series"}),
+    "other_mask": frozenset({"pair"}),
+    "target_tokens": frozenset({"tokens"}),
+    "target_mask": frozenset({"tokens"}),
+    "edge_attr": frozenset({"graph", "nodes"}),
+    "batch": frozenset({"graph"}),
+    "neighbours": frozenset({"graph", "nodes"}),
+}
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What the data look like, as far as an architecture needs to know.
+
+    The engine fills it in from the training data, from `Architecture.supports` and
+    from `Architecture.consumes`, and hands it to `Architecture.build`.
+
+    Parameters
+    ----------
+    task : str
+        ``"classification"``, ``"regression"``, ``"forecasting"``, ``"tagging"``,
+        ``"translation"`` or ``"token_prediction"``.
+    input : str
+        ``"table"``, ``"series"``, ``"tokens"``, ``"pair"``, ``"image"``,
+        ``"graph"`` or ``"nodes"``.
+    n_outputs : int
+        Scores for each sample; of a forecast, for each step and parameter (1).
+    n_parameters : int
+        Parameters of the predicted distribution, or quantiles, for each target. Where
+        it is above 1, a forecast has one more axis.
+    n_features : int
+        Numeric columns of a table, or features of a node.
+    category_counts : tuple of int
+        For each categorical column of a table, the number of codes, code 0 (missing
+        or unknown) included.
+    n_channels : int
+        Channels of a series or of an image. When forecasting: targets, then past
+        covariates.
+    channel_names : tuple of str
+        Their names.
+    n_targets : int
+        The first so many channels are forecast.
+    length : int
+        Time steps of the longest training series, or of a forecasting window; tokens
+        of the longest training text.
+    horizon : int
+        Time steps to forecast.
+    vocabulary_size, target_vocabulary_size : int
+        Numbers of different tokens.
+    n_known : int
+        Numeric covariates known in the future.
+    known_category_counts : tuple of int
+        Codes of each categorical covariate known in the future.
+    n_static : int
+        Numeric covariates that are constant over a series.
+    static_category_counts : tuple of int
+        Codes of each categorical static covariate.
+    n_series : int
+        Codes of the series' identifiers, code 0 (unknown) included.
+    image_size : tuple of int
+        Height and width in pixels.
+    n_edge_features : int
+        Features of an edge.
+    """
+
+    task: str
+    input: str
+    n_outputs: int = 1
+    n_parameters: int = 1
+    n_features: int = 0
+    category_counts: tuple[int, ...] = ()
+    n_channels: int = 0
+    channel_names: tuple[str, ...] = ()
+    n_targets: int = 0
+    length: int = 0
+    horizon: int = 0
+    vocabulary_size: int = 0
+    target_vocabulary_size: int = 0
+    n_known: int = 0
+    known_category_counts: tuple[int, ...] = ()
+    n_static: int = 0
+    static_category_counts: tuple[int, ...] = ()
+    n_series: int = 0
+    image_size: tuple[int, ...] = ()
+    n_edge_features: int = 0
+
+
+class Architecture(BaseEstimator, ABC):
+    """Base class of every attention architecture: a parameter object that builds nets.
+
+    A subclass names its hyper-parameters in its constructor, each with a default, and
+    builds an untrained `torch.nn.Module` for given data. It owns neither loss nor
+    scaling, seeding, device, batching or early stopping: these are the estimator's.
+
+    Attributes
+    ----------
+    api_version : int
+        The version of this contract that the class was written for: 1.
+    name : str
+        The name it is registered under, equal to its entry point's name.
+    supports : mapping of str to collection of str
+        From kind of input to the tasks that it serves there, for instance
+        ``{"table": {"classification"}, "series": {"forecasting"}}``.
+    consumes : collection of str
+        Optional tensors that the module's ``forward`` takes beyond the main one.
+    citation : str
+        Authors, title, venue, year, arXiv id.
+    search_space : mapping of str to Int, Float or Choice
+        Hyper-parameters worth searching, with their ranges.
+
+    Notes
+    -----
+    The module's ``forward`` takes these tensors, by name:
+
+    ================== ============================================ =================
+    input              main                                         optional
+    ================== ============================================ =================
+    table              ``x`` (batch, n_features)                    observed,
+                                                                    categories
+    series             ``x`` (batch, n_channels, length)            mask, observed
+    series, forecast   ``x``: targets first, then past covariates   mask, observed,
+                                                                    known, static, ...
+    tokens             ``tokens`` (batch, length)                   mask
+    ================== ============================================ =================
+
+    and returns raw scores (batch, n_outputs); when forecasting, (batch, n_targets,
+    horizon), with a last axis of length ``n_parameters`` where that is above 1.
+
+    A module may expose its last learned map as ``head``.
+
+    Examples
+    --------
+    >>> import skattn
+    >>> SelfAttention = skattn.get_architecture("self_attention")
+    >>> SelfAttention(num_heads=2)
+    SelfAttention(num_heads=2)
+    """
+
+    api_version: ClassVar[int]
+    name: ClassVar[str]
+    supports: ClassVar[Mapping[str, Collection[str]]]
+    consumes: ClassVar[Collection[str]] = ()
+    citation: ClassVar[str]
+    search_space: ClassVar[Mapping[str, Int | Float | Choice]] = {}
+
+    @abstractmethod
+    def build(self, data: DataSpec) -> nn.Module:
+        """Build an untrained module for data of this shape.
+
+        Parameters
+        ----------
+        data : DataSpec
+            What the data look like.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            Its ``forward`` returns raw scores, never probabilities.
+        """
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        from skattn._registry import origin_of
+
+        origin = origin_of(type(self))
+        if origin is None:
+            return super().__reduce_ex__(protocol)
+        return _restore, (origin.distribution, origin.version, origin.value), (
+            self.__getstate__()
+        )
+
+
+def _restore(distribution: str, version: str, value: str) -> Architecture:
+    """Make an empty instance of a pickled architecture, or say which plugin it needs.
+
+    Parameters
+    ----------
+    distribution, version : str
+        The installed package that offered the class when it was pickled.
+    value : str
+        The entry point's value, ``"module:Class"``.
+    """
+    module_name, _, qualified_name = value.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in qualified_name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise PluginError(
+            f"This pickle holds the architecture {value!r} of the distribution "
+            f"{distribution!r} {version}, which cannot be loaded here ({error}). "
+            f"Install it, for instance with: pip install '{distribution}=={version}'"
+        ) from error
+    try:
+        present = metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        present = version
+    if present != version:
+        warnings.warn(
+            f"The architecture {value!r} was pickled with {distribution} {version} "
+            f"and is loaded with {present}: its weights may not fit any more.",
+            PluginWarning,
+            stacklevel=2,
+        )
+    return found.__new__(found)
