@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sklearn.base import BaseEstimator
@@ -209,9 +207,8 @@ class Architecture(BaseEstimator, ABC):
         origin = origin_of(type(self))
         if origin is None:
             return super().__reduce_ex__(protocol)
-        return _restore, (origin.distribution, origin.version, origin.value), (
-            self.__getstate__()
-        )
+        origin_arguments = (origin.distribution, origin.version, origin.value)
+        return _restore, origin_arguments, self.__getstate__()
 
 
 def _restore(distribution: str, version: str, value: str) -> Architecture:
@@ -224,22 +221,19 @@ def _restore(distribution: str, version: str, value: str) -> Architecture:
     value : str
         The entry point's value, ``"module:Class"``.
     """
-    module_name, _, qualified_name = value.partition(":")
+    from skattn._registry import import_value, installed_version
+
     try:
-        found: Any = importlib.import_module(module_name)
-        for part in qualified_name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+        found = import_value(value)
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"This pickle holds the architecture {value!r} of the distribution "
-            f"{distribution!r} {version}, which cannot be loaded here ({error}). "
+            f"{distribution!r} {version}, which cannot be loaded here "
+            f"({type(error).__name__}: {error}). "
             f"Install it, for instance with: pip install '{distribution}=={version}'"
         ) from error
-    try:
-        present = metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        present = version
-    if present != version:
+    present = installed_version(distribution)
+    if present not in (None, version):
         warnings.warn(
             f"The architecture {value!r} was pickled with {distribution} {version} "
             f"and is loaded with {present}: its weights may not fit any more.",

@@ -192,7 +192,7 @@ def search_space(
     Raises
     ------
     ValueError
-        If `include` names a hyper-parameter without a range.
+        If `include` names a hyper-parameter without a range, or is a str itself.
 
     Examples
     --------
@@ -203,6 +203,10 @@ def search_space(
     from skattn._registry import resolve
 
     template = resolve(architecture)
+    if isinstance(include, str):
+        raise ValueError(
+            f"include={include!r} is one str; give a list: include=[{include!r}]."
+        )
     names = list(template.search_space) if include is None else list(include)
     if missing := sorted(set(names) - set(template.search_space)):
         raise ValueError(
