@@ -1,0 +1,84 @@
+"""Attention models as scikit-learn and sktime estimators.
+
+Importing this package is cheap: a public name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skattn import architectures as architectures
+    from skattn import datasets as datasets
+    from skattn import exceptions as exceptions
+    from skattn import inspection as inspection
+    from skattn import nn as nn
+    from skattn import testing as testing
+    from skattn._architecture import Architecture as Architecture
+    from skattn._architecture import DataSpec as DataSpec
+    from skattn._classifier import AttentionClassifier as AttentionClassifier
+    from skattn._forecaster import AttentionForecaster as AttentionForecaster
+    from skattn._panel import (
+        AttentionTimeSeriesClassifier as AttentionTimeSeriesClassifier,
+    )
+    from skattn._panel import (
+        AttentionTimeSeriesRegressor as AttentionTimeSeriesRegressor,
+    )
+    from skattn._registry import get_architecture as get_architecture
+    from skattn._registry import list_architectures as list_architectures
+    from skattn._registry import register as register
+    from skattn._regressor import AttentionRegressor as AttentionRegressor
+    from skattn._search import Choice as Choice
+    from skattn._search import Float as Float
+    from skattn._search import Int as Int
+    from skattn._search import search_space as search_space
+    from skattn.inspection import record_attention as record_attention
+
+    __version__: str
+
+# From a public name to the module that defines it; None for a module of its own.
+_PUBLIC = {
+    "Architecture": "_architecture",
+    "AttentionClassifier": "_classifier",
+    "AttentionForecaster": "_forecaster",
+    "AttentionRegressor": "_regressor",
+    "AttentionTimeSeriesClassifier": "_panel",
+    "AttentionTimeSeriesRegressor": "_panel",
+    "Choice": "_search",
+    "DataSpec": "_architecture",
+    "Float": "_search",
+    "Int": "_search",
+    "architectures": None,
+    "datasets": None,
+    "exceptions": None,
+    "get_architecture": "_registry",
+    "inspection": None,
+    "list_architectures": "_registry",
+    "nn": None,
+    "record_attention": "inspection",
+    "register": "_registry",
+    "search_space": "_search",
+    "testing": None,
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("skattn")
+    elif name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    elif (home := _PUBLIC[name]) is None:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC, "__version__"})
