@@ -615,7 +615,8 @@ def _consumes_faults(cls: type[Architecture]) -> list[str]:
             f"{consumes!r}"
         ]
     supports = getattr(cls, "supports", None)
-    inputs = set(supports) if isinstance(supports, Mapping) else set(INPUTS)
+    # Without inputs there is one fault already: that of `supports`.
+    inputs = set(supports if isinstance(supports, Mapping) else ()) or set(INPUTS)
     faults = []
     for tensor in consumes:
         if tensor not in tuple(OPTIONAL_TENSORS):
