@@ -1,0 +1,198 @@
+"""What all facades share: the default architecture, parameters and their checks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+from skattn._architecture import Architecture
+from skattn._registry import resolve
+
+DEFAULT_ARCHITECTURE = "self_attention"
+
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_COUNT = Interval(Integral, 1, None, closed="left")
+
+# Every parameter that more than one facade has, with the values that it accepts.
+COMMON_CONSTRAINTS: dict[str, list[Any]] = {
+    "architecture": [str, Architecture],
+    "max_epochs": [_COUNT],
+    "lr": [_POSITIVE],
+    "batch_size": [_COUNT, StrOptions({"auto"})],
+    "optimizer": [str, type],
+    "weight_decay": [Interval(Real, 0, None, closed="left")],
+    "lr_schedule": [StrOptions({"cosine", "one_cycle"}), None],
+    "gradient_clip": [_POSITIVE, None],
+    "early_stopping": ["boolean", StrOptions({"auto"})],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "patience": [_COUNT],
+    "input_scaling": [StrOptions({"standard", "quantile"}), None],
+    "device": [str],
+    "precision": [StrOptions({"float32", "float64", "bfloat16"})],
+    "compile": ["boolean"],
+    "num_threads": [_COUNT, None],
+    "callbacks": [list, None],
+    "warm_start": ["boolean"],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+    "net_params": [dict, None],
+    "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+    "loss": [
+        StrOptions(
+            {"squared_error", "absolute_error", "quantile", "poisson", "huber"}
+        )
+    ],
+    "quantile": [Interval(Real, 0, 1, closed="neither"), None],
+}
+
+# Early stopping "auto" begins here: with fewer samples, each is worth more in training.
+EARLY_STOPPING_FROM = 1000
+
+
+class ArchitectureParams:
+    """Let ``architecture__x`` be set whether the architecture is a name or an object.
+
+    The architecture is replaced by a changed clone: an object that the user passed, or
+    that candidates of a search share, is never modified.
+    """
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters of this estimator and of its architecture.
+
+        Parameters
+        ----------
+        **params : dict
+            ``architecture__x`` sets the hyper-parameter ``x`` of a copy of the
+            architecture, which is looked up first where it is a name.
+
+        Returns
+        -------
+        self : estimator
+            The same object.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        prefix = "architecture__"
+        nested = {
+            name.removeprefix(prefix): value
+            for name, value in params.items()
+            if name.startswith(prefix)
+        }
+        if nested:
+            params = {
+                name: value
+                for name, value in params.items()
+                if not name.startswith(prefix)
+            }
+            template = resolve(params.get("architecture", self.architecture))
+            params["architecture"] = clone(template).set_params(**nested)
+        return super().set_params(**params)  # type: ignore[misc]
+
+
+def check_parameters(estimator: Any, **constraints: list[Any]) -> None:
+    """Validate an estimator's parameters; done in ``fit``, never earlier.
+
+    Parameters
+    ----------
+    estimator : object
+        With `get_params`.
+    **constraints : list
+        For the parameters that only this facade has.
+
+    Raises
+    ------
+    InvalidParameterError
+        A `ValueError` that names the parameter, the value and what is accepted.
+    """
+    params = estimator.get_params(deep=False)
+    known = {**COMMON_CONSTRAINTS, **constraints}
+    validate_parameter_constraints(
+        {name: known[name] for name in params},
+        params,
+        caller_name=type(estimator).__name__,
+    )
+
+
+def fitted_architecture(architecture: Any, task: str, input: str) -> Architecture:
+    """Resolve an architecture and make sure that it serves a task.
+
+    Parameters
+    ----------
+    architecture : str or Architecture
+        The estimator's parameter.
+    task, input : str
+        See `Architecture.supports`.
+
+    Returns
+    -------
+    architecture : Architecture
+        A clone.
+
+    Raises
+    ------
+    ValueError
+        If the architecture does not serve this task on this input.
+    """
+    found = clone(resolve(architecture))
+    if task not in found.supports.get(input, ()):
+        served = "; ".join(
+            f"{kind}: {', '.join(sorted(tasks))}"
+            for kind, tasks in sorted(found.supports.items())
+        )
+        raise ValueError(
+            f"The architecture {found.name!r} does not support {task} of {input} "
+            f"input. It supports {served}. skattn.list_architectures(task={task!r}, "
+            f"input={input!r}) lists those that do."
+        )
+    return found
+
+
+def draw_seed(random_state: Any) -> int:
+    """Draw the one seed of a fit.
+
+    Parameters
+    ----------
+    random_state : int, RandomState or None
+        The estimator's parameter.
+
+    Returns
+    -------
+    seed : int
+        Below 2**31.
+    """
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def stops_early(early_stopping: bool | str, n_samples: int) -> bool:
+    """Tell whether part of the samples is held out for early stopping.
+
+    Parameters
+    ----------
+    early_stopping : bool or "auto"
+        The estimator's parameter.
+    n_samples : int
+        Training samples, repetitions included.
+
+    Returns
+    -------
+    stops : bool
+        ``"auto"`` is on from 1,000 samples.
+    """
+    if early_stopping == "auto":
+        return n_samples >= EARLY_STOPPING_FROM
+    return bool(early_stopping)

@@ -1,0 +1,1 @@
+"""The one engine under all facades: samples in, a trained skorch net out."""

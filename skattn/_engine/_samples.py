@@ -1,0 +1,265 @@
+"""Training samples as whole tensors, from which batches are gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import copy
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Inputs = dict[str, Tensor]
+
+# Rows of one inference batch: a constant for samples of one length, so that the
+# prediction for a sample depends on neither the number nor the lengths of the others.
+_TOKENS_PER_BATCH = 8192
+_MAX_ROWS = 256
+_LENGTH_STEP = 8
+
+
+class Target(NamedTuple):
+    """What the loss compares scores with."""
+
+    values: Tensor
+    weight: Tensor | None
+
+
+class Samples(Protocol):
+    """Anything that batches can be gathered from."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, positions: Tensor) -> tuple[Inputs, Target]:
+        """Gather a training batch."""
+        ...
+
+
+class Batches:
+    """An epoch of batches, shuffled where a generator is given.
+
+    Parameters
+    ----------
+    samples : Samples
+        Where batches are gathered.
+    batch_size : int
+        Samples in a batch; the last one may be smaller.
+    generator : torch.Generator, optional
+        Shuffles anew in each epoch.
+    device : torch.device
+        Where the samples are.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        batch_size: int,
+        generator: torch.Generator | None,
+        device: torch.device,
+    ) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+        self.generator = generator
+        self.device = device
+
+    def __len__(self) -> int:
+        return -(-len(self.samples) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Inputs, Target]]:
+        count = len(self.samples)
+        if self.generator is None:
+            order = torch.arange(count)
+        else:
+            order = torch.randperm(count, generator=self.generator)
+        for positions in order.to(self.device).split(self.batch_size):
+            yield self.samples.take(positions)
+
+
+def _rows_for(length: int) -> int:
+    """Rows of an inference batch whose samples have this padded length."""
+    return int(np.clip(_TOKENS_PER_BATCH // max(length, 1), 1, _MAX_ROWS))
+
+
+def fixed_batches(positions: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut positions into batches of one fixed size.
+
+    Parameters
+    ----------
+    positions : Tensor of shape (n,)
+        Samples of one padded length.
+    length : int
+        That length, in tokens.
+
+    Yields
+    ------
+    chunk : Tensor of shape (k,)
+        The positions of this batch, ``k`` at most its size.
+    padded : Tensor of shape (size,)
+        The same, filled up with the last one.
+    """
+    for chunk in positions.split(_rows_for(length)):
+        missing = _rows_for(length) - len(chunk)
+        yield chunk, torch.cat([chunk, chunk[-1:].expand(missing)])
+
+
+class TensorSamples:
+    """Samples of a table or of series, held as whole tensors.
+
+    Parameters
+    ----------
+    inputs : mapping of str to ndarray of shape (n_rows, ...)
+        The tensors of the contract. ``observed`` and ``mask`` are handed on only where
+        something is missing or padded.
+    length : int
+        Tokens of a sample of the training data: time steps, or columns of a table.
+    dtype : torch.dtype
+        Of the real numbers.
+    device : torch.device
+        Where the tensors go.
+    target : ndarray of shape (n_rows, ...), optional
+        Encoded targets: integers are classes, everything else becomes `dtype`.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        length: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        target: np.ndarray | None = None,
+    ) -> None:
+        def to_tensor(array: np.ndarray) -> Tensor:
+            tensor = torch.from_numpy(np.ascontiguousarray(array))
+            if array.dtype.kind == "f":
+                return tensor.to(device=device, dtype=dtype)
+            return tensor.to(device)
+
+        self.inputs = {name: to_tensor(array) for name, array in inputs.items()}
+        self.length = length
+        self.dtype = dtype
+        self.device = device
+        self.target = None if target is None else to_tensor(target)
+        self.index: Tensor | None = None
+        self.weight: Tensor | None = None
+        self._count = len(next(iter(self.inputs.values())))
+        mask = self.inputs.get("mask")
+        self._row_lengths = None if mask is None else mask.sum(dim=1)
+        self._is_padded = mask is not None and not bool(mask.all())
+        observed = self.inputs.get("observed")
+        self._has_gap = (
+            None if observed is None else ~self._all_observed(observed, mask)
+        )
+        self._any_gap = self._has_gap is not None and bool(self._has_gap.any())
+
+    @staticmethod
+    def _all_observed(observed: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is not None:
+            observed = observed | ~mask[:, None]  # padding is no gap
+        return observed.flatten(1).all(dim=1)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def at(self, index: np.ndarray, weight: np.ndarray | None) -> TensorSamples:
+        """Make samples of some rows that share these tensors.
+
+        Parameters
+        ----------
+        index : ndarray of shape (n_samples,)
+            The row of each sample; rows may be repeated.
+        weight : ndarray of shape (n_samples,) or None
+            Weights in the loss, of mean one.
+
+        Returns
+        -------
+        samples : TensorSamples
+            A view.
+        """
+        view = copy(self)
+        view.index = torch.from_numpy(index).to(self.device)
+        view.weight = None
+        if weight is not None:
+            view.weight = torch.from_numpy(weight).to(self.device, self.dtype)
+        view._count = len(index)
+        return view
+
+    def take(self, positions: Tensor) -> tuple[Inputs, Target]:
+        """Gather a training batch.
+
+        Parameters
+        ----------
+        positions : Tensor of shape (batch,)
+            Samples.
+
+        Returns
+        -------
+        inputs : dict of str to Tensor
+            The arguments of the module's ``forward``.
+        target : Target
+            What to compare its scores with.
+        """
+        if self.target is None:
+            raise ValueError("Samples without targets can only be predicted.")
+        rows = positions if self.index is None else self.index[positions]
+        length = None
+        if self._is_padded and self._row_lengths is not None:
+            length = int(self._row_lengths[rows].max())
+        inputs = self._gather(rows, length, self._is_padded, self._any_gap)
+        weight = None if self.weight is None else self.weight[positions]
+        return inputs, Target(self.target[rows], weight)
+
+    def inference_batches(self) -> Iterator[tuple[Tensor, Inputs]]:
+        """Walk over all rows in batches whose shape depends on the rows alone.
+
+        Yields
+        ------
+        rows : Tensor of shape (k,)
+            The rows of this batch.
+        inputs : dict of str to Tensor
+            Their tensors, filled up to the batch's fixed size.
+        """
+        n_rows = len(next(iter(self.inputs.values())))
+        none = torch.zeros(n_rows, dtype=torch.long, device=self.device)
+        padded, is_masked = none + self.length, none
+        if self._row_lengths is not None:
+            # A sample of the usual length needs no mask; another is padded to a step.
+            is_masked = (self._row_lengths != self.length).long()
+            steps = (self._row_lengths + _LENGTH_STEP - 1) // _LENGTH_STEP
+            padded = torch.where(
+                is_masked.bool(), (steps * _LENGTH_STEP).clamp(min=1), padded
+            )
+        gaps = none if self._has_gap is None else self._has_gap.long()
+        keys = torch.stack([padded, is_masked, gaps], dim=1)
+        groups, of_row = torch.unique(keys, dim=0, return_inverse=True)
+        for number, (length, masked, has_gap) in enumerate(groups.tolist()):
+            rows = torch.nonzero(of_row == number).flatten()
+            trimmed = length if self._row_lengths is not None else None
+            for chunk, filled in fixed_batches(rows, length):
+                yield chunk, self._gather(
+                    filled, trimmed, bool(masked), bool(has_gap)
+                )
+
+    def _gather(
+        self, rows: Tensor, length: int | None, is_padded: bool, has_gap: bool
+    ) -> Inputs:
+        batch = {}
+        for name, tensor in self.inputs.items():
+            if (name == "mask" and not is_padded) or (
+                name == "observed" and not has_gap
+            ):
+                continue
+            gathered = tensor[rows]
+            if length is not None and name in {"x", "observed", "mask"}:
+                gathered = _fit_length(gathered, length)
+            batch[name] = gathered
+        return batch
+
+
+def _fit_length(tensor: Tensor, length: int) -> Tensor:
+    """Cut or pad the last axis to a length, on the right."""
+    missing = length - tensor.shape[-1]
+    if missing > 0:
+        return torch.nn.functional.pad(tensor, (0, missing))
+    return tensor[..., :length]

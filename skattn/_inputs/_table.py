@@ -1,0 +1,314 @@
+"""Tables: numeric and categorical columns with missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_array
+
+from skattn._inputs._scaling import Scaler
+
+
+class TableEncoder:
+    """Turn a table into ``x``, ``observed`` and ``categories``.
+
+    Numeric columns are scaled. Categorical ones become codes; code 0 stands for a
+    missing value and for a category that was not in the training data. Where the
+    architecture does not consume ``observed`` or ``categories``, missing numbers are
+    filled with the mean beside an indicator column, and categories are one-hot encoded.
+
+    Parameters
+    ----------
+    scaling : {"standard", "quantile"} or None
+        The estimator's ``input_scaling``.
+    consumes : collection of str
+        The architecture's optional tensors.
+    categorical_features : "from_dtype", None or array-like of bool, int or str
+        Which columns are categorical, as in
+        `sklearn.ensemble.HistGradientBoostingClassifier`; ``"from_dtype"`` takes
+        those of a DataFrame that hold categories or strings.
+    estimator : object
+        Named in error messages.
+    """
+
+    input = "table"
+
+    def __init__(
+        self,
+        scaling: str | None,
+        consumes: Collection[str],
+        categorical_features: Any,
+        estimator: Any,
+    ) -> None:
+        self.scaler = Scaler(scaling)
+        self.consumes = frozenset(consumes)
+        self.categorical_features = categorical_features
+        self.estimator_name = type(estimator).__name__
+
+    def learn(self, X: Any) -> dict[str, np.ndarray]:
+        """Learn which columns are what, and read the table.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            The training table.
+
+        Returns
+        -------
+        content : dict of str to ndarray
+            As `read`.
+        """
+        if isinstance(X, pd.DataFrame):
+            names, n_columns = [str(name) for name in X.columns], X.shape[1]
+        else:
+            X = self._check_numbers(X)
+            n_columns = X.shape[1]
+            names = [f"x{number}" for number in range(n_columns)]
+        is_category = self._find_categories(X, names)
+        self.numeric_ = np.flatnonzero(~is_category)
+        self.categorical_ = np.flatnonzero(is_category)
+        self.names_ = names
+        self.is_frame_ = isinstance(X, pd.DataFrame)
+        self.categories_ = [_categories(_column(X, at)) for at in self.categorical_]
+        return self.read(X)
+
+    def read(self, X: Any) -> dict[str, np.ndarray]:
+        """Read a table without scaling it.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            With the training table's columns.
+
+        Returns
+        -------
+        content : dict of str to ndarray
+            ``numbers`` (n, n_numeric) of float64 with NaN, and ``codes`` (n,
+            n_categorical) of int64.
+        """
+        if not isinstance(X, pd.DataFrame):
+            X = self._check_numbers(X)
+        codes = np.zeros((len(X), len(self.categorical_)), dtype=np.int64)
+        for number, at in enumerate(self.categorical_):
+            column = _column(X, at)
+            found = self.categories_[number].get_indexer(column.astype(object))
+            codes[:, number] = found + 1
+        return {"numbers": self._read_numbers(X), "codes": codes}
+
+    def fit_scaling(
+        self, content: dict[str, np.ndarray], weight: np.ndarray | None
+    ) -> None:
+        """Learn scales and fillings from the training rows.
+
+        Parameters
+        ----------
+        content : dict of str to ndarray
+            From `learn`, its rows perhaps repeated.
+        weight : ndarray of shape (n,) or None
+            Weights of the rows.
+        """
+        numbers, codes = content["numbers"], content["codes"]
+        self.scaler.fit(numbers, weight)
+        self.has_missing_ = np.isnan(numbers).any(axis=0)
+        self.has_unknown_ = (codes == 0).any(axis=0)
+
+    def tensors(self, content: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Make the arrays of the contract.
+
+        Parameters
+        ----------
+        content : dict of str to ndarray
+            From `read`.
+
+        Returns
+        -------
+        arrays : dict of str to ndarray
+            ``x`` of float64, and ``observed`` and ``categories`` where consumed.
+        """
+        numbers, codes = content["numbers"], content["codes"]
+        missing = np.isnan(numbers)
+        parts = [np.where(missing, 0.0, self.scaler.transform(numbers))]
+        arrays = {}
+        if "observed" in self.consumes:
+            arrays["observed"] = ~missing
+        else:
+            parts.append(missing[:, self.has_missing_])
+        if "categories" in self.consumes:
+            if codes.shape[1]:
+                arrays["categories"] = codes
+        else:
+            parts += [
+                codes[:, [number]] == self._kept_codes(number)
+                for number in range(codes.shape[1])
+            ]
+        return {"x": np.concatenate(parts, axis=1, dtype=np.float64), **arrays}
+
+    def describe(self) -> dict[str, Any]:
+        """Say what the tensors look like.
+
+        Returns
+        -------
+        fields : dict of str to object
+            Fields of `DataSpec`.
+        """
+        tokens = self.axis_names("features")
+        n_categorical = (
+            len(self.categorical_) if "categories" in self.consumes else 0
+        )
+        counts = tuple(len(known) + 1 for known in self.categories_)[:n_categorical]
+        return {
+            "input": "table",
+            "n_features": len(tokens) - n_categorical,
+            "category_counts": counts,
+        }
+
+    @property
+    def length(self) -> int:
+        """Columns that the module sees."""
+        return len(self.axis_names("features"))
+
+    def axis_names(self, axis: str, content: Any = None) -> list[str] | None:
+        """Name the positions along an axis of attention.
+
+        Parameters
+        ----------
+        axis : str
+            ``"features"``, or something else.
+        content : object
+            Ignored.
+
+        Returns
+        -------
+        names : list of str or None
+            Numeric columns, then indicators, then categories; None for another axis.
+        """
+        if axis != "features":
+            return None
+        names = [self.names_[at] for at in self.numeric_]
+        if "observed" not in self.consumes:
+            names += [f"{name} is missing" for name, missing in
+                      zip(names, self.has_missing_, strict=True) if missing]
+        categorical = [self.names_[at] for at in self.categorical_]
+        if "categories" in self.consumes:
+            return names + categorical
+        for number, name in enumerate(categorical):
+            labels = ["missing", *self.categories_[number]]
+            names += [f"{name}={labels[code]}" for code in self._kept_codes(number)]
+        return names
+
+    def _kept_codes(self, number: int) -> np.ndarray:
+        """Codes of a categorical column that get a one-hot column."""
+        first = 0 if self.has_unknown_[number] else 1
+        return np.arange(first, len(self.categories_[number]) + 1)
+
+    def _check_numbers(self, X: Any) -> np.ndarray:
+        return check_array(
+            X,
+            dtype=np.float64,
+            ensure_all_finite="allow-nan",
+            estimator=self.estimator_name,
+            input_name="X",
+        )
+
+    def _read_numbers(self, X: Any) -> np.ndarray:
+        if not isinstance(X, pd.DataFrame):
+            return X[:, self.numeric_]
+        if not len(self.numeric_):
+            return np.zeros((len(X), 0))
+        frame = X.iloc[:, self.numeric_]
+        try:
+            numbers = frame.to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.estimator_name}: a numeric column of X holds something that is "
+                f"no number ({error}). Columns read as numeric: {list(frame.columns)}."
+            ) from error
+        return self._check_numbers(numbers)
+
+    def _find_categories(self, X: Any, names: Sequence[str]) -> np.ndarray:
+        chosen = self.categorical_features
+        n_columns = len(names)
+        if chosen is None or (isinstance(chosen, str) and chosen == "from_dtype"):
+            if not isinstance(X, pd.DataFrame):
+                return np.zeros(n_columns, dtype=bool)
+            kinds = [self._kind(X.iloc[:, at]) for at in range(n_columns)]
+            found = np.array([kind == "category" for kind in kinds], dtype=bool)
+            if chosen is None and found.any():
+                wrong = [name for name, flag in zip(names, found, strict=True) if flag]
+                raise ValueError(
+                    f"categorical_features=None, but the columns {wrong} of X are not "
+                    "numeric. Use categorical_features='from_dtype', or encode them."
+                )
+            return found
+        array = np.asarray(chosen)
+        if array.dtype.kind in "UO":
+            if unknown := sorted(set(map(str, array)) - set(names)):
+                raise ValueError(
+                    f"categorical_features names the columns {unknown}, which X does "
+                    f"not have; it has {list(names)}."
+                )
+            return np.isin(np.asarray(names, dtype=object), array)
+        if array.dtype == bool:
+            if array.shape != (n_columns,):
+                raise ValueError(
+                    f"categorical_features is a mask of shape {array.shape}, but X has "
+                    f"{n_columns} columns."
+                )
+            return array
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            raise ValueError(
+                f"categorical_features={chosen!r} must be 'from_dtype', None, or "
+                "columns given as booleans, positions or names."
+            )
+        if array.size and not (0 <= array.min() and array.max() < n_columns):
+            raise ValueError(
+                f"categorical_features={chosen!r} holds positions outside the "
+                f"{n_columns} columns of X."
+            )
+        return np.isin(np.arange(n_columns), array)
+
+    def _kind(self, column: pd.Series) -> str:
+        dtype = column.dtype
+        if pd.api.types.is_bool_dtype(dtype) or (
+            pd.api.types.is_numeric_dtype(dtype)
+            and not pd.api.types.is_complex_dtype(dtype)
+        ):
+            return "number"
+        if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(
+            dtype
+        ):
+            return "category"
+        if dtype == object:
+            values = column.dropna()
+            if all(isinstance(value, str) for value in values):
+                return "category"
+            try:
+                values.to_numpy(dtype=np.float64)
+            except (TypeError, ValueError):
+                pass
+            else:
+                return "number"
+        raise ValueError(
+            f"{self.estimator_name}: column {column.name!r} of X has dtype {dtype}, "
+            "which is neither numeric nor categorical. Turn it into numbers, or into "
+            "categories with .astype('category')."
+        )
+
+
+def _column(X: Any, at: int) -> pd.Series:
+    return X.iloc[:, at] if isinstance(X, pd.DataFrame) else pd.Series(X[:, at])
+
+
+def _categories(column: pd.Series) -> pd.Index:
+    """List the categories of a column in an order that its rows do not decide."""
+    found = pd.unique(column.astype(object).dropna())
+    try:
+        return pd.Index(sorted(found), dtype=object)
+    except TypeError:  # mixed types
+        return pd.Index(
+            sorted(found, key=lambda value: (type(value).__name__, str(value))),
+            dtype=object,
+        )

@@ -1,0 +1,239 @@
+"""The regressor for tables and panels of series."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin
+
+from skattn._base import DEFAULT_ARCHITECTURE
+from skattn._supervised import SupervisedEstimator
+from skattn._targets import NumberTarget
+
+
+class AttentionRegressor(RegressorMixin, SupervisedEstimator):
+    """Predict numbers from rows of a table, or from series, by attention.
+
+    Parameters
+    ----------
+    architecture : str or Architecture, default="self_attention"
+        A registered name (see `skattn.list_architectures`) or an instance, whose
+        hyper-parameters can be set and searched as ``architecture__x``.
+    loss : {"squared_error", "absolute_error", "quantile", "poisson", "huber"}, \
+default="squared_error"
+        What training minimises, by the names of
+        `sklearn.ensemble.HistGradientBoostingRegressor`; it predicts the mean, the
+        median, a quantile, the mean of counts (with a logarithmic link), and, for
+        ``"huber"`` with its corner at one standard deviation of `y`, something between
+        mean and median.
+    quantile : float or None, default=None
+        Which quantile ``loss="quantile"`` predicts.
+    max_epochs : int, default=100
+        Passes over the training data, at most.
+    lr : float, default=0.001
+        Highest learning rate.
+    batch_size : int or "auto", default="auto"
+        Samples in a training step; ``"auto"`` makes about thirty steps an epoch, with
+        batches between 16 and 256.
+    optimizer : str or type, default="AdamW"
+        An optimizer of `torch.optim`, by name or class.
+    weight_decay : float, default=0.01
+        Decoupled weight decay of all weights but biases and norms.
+    lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
+        Course of the learning rate over ``max_epochs``: a linear warm-up over a tenth
+        of the steps and then a half cosine to zero, that half cosine alone, or a
+        constant.
+    gradient_clip : float or None, default=1.0
+        Largest norm of the gradient.
+    early_stopping : bool or "auto", default="auto"
+        Hold out `validation_fraction` of the samples, stop when the loss on them has
+        not improved for `patience` epochs, and restore the best weights. ``"auto"``
+        does so from 1,000 samples.
+    validation_fraction : float, default=0.1
+        Part of the samples that early stopping holds out.
+    patience : int, default=16
+        Epochs without improvement before training stops.
+    input_scaling : {"standard", "quantile"} or None, default="standard"
+        Scaling of the numeric columns or channels, learned from the training part:
+        zero mean and unit variance, a normal distribution by ranks, or none.
+    categorical_features : "from_dtype", None or array-like of bool, int or str, \
+default="from_dtype"
+        Which columns of a table are categorical, as in
+        `sklearn.ensemble.HistGradientBoostingClassifier`. ``"from_dtype"`` takes the
+        columns of a DataFrame that hold categories or strings.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for the best that
+        is present. A device that is absent is an error.
+    precision : {"float32", "float64", "bfloat16"}, default="float32"
+        Of weights and arithmetic; ``"bfloat16"`` keeps weights in float32 and computes
+        under torch's autocast.
+    compile : bool, default=False
+        Compile the module with `torch.compile`.
+    num_threads : int or None, default=None
+        Threads that torch uses in ``fit`` and ``predict``; the old number is restored.
+        Results are equal to the bit for equal numbers.
+    callbacks : list of skorch callbacks or None, default=None
+        Copied for each fit.
+    warm_start : bool, default=False
+        Let ``fit`` go on training the fitted net, with scales, categories and classes
+        as they are.
+    random_state : int, RandomState or None, default=None
+        Seed of initial weights, shuffling, dropout and the validation split. torch's
+        global random state is left as it was found.
+    verbose : int, default=0
+        1 shows a progress bar.
+    net_params : dict or None, default=None
+        More parameters of `skorch.NeuralNet`, passed as they are, for instance
+        ``{"optimizer__betas": (0.9, 0.95)}``.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net; ``net_.module_`` is the torch module.
+    architecture_ : Architecture
+        The architecture, with all its hyper-parameters.
+    history_ : skorch.history.History
+        One record for each epoch: losses, duration.
+    n_iter_ : int
+        Epochs that were run.
+    n_features_in_ : int
+        Columns of the table, or channels of the series.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, where `X` was a DataFrame with string names.
+
+    See Also
+    --------
+    AttentionClassifier : The same for labels.
+    AttentionTimeSeriesRegressor : The same as an sktime regressor.
+
+    Notes
+    -----
+    `X` is a table or a panel of series, as for `AttentionClassifier`, where sample
+    weights are explained too. Targets are standardised for training (divided by their
+    mean where ``loss="poisson"``) and predictions put back.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skattn import AttentionRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> reg = AttentionRegressor(max_epochs=20, random_state=0).fit(X, y)
+    >>> reg.predict(X[:2]).shape
+    (2,)
+    """
+
+    _task = "regression"
+
+    def __init__(
+        self,
+        architecture: Any = DEFAULT_ARCHITECTURE,
+        *,
+        loss: str = "squared_error",
+        quantile: float | None = None,
+        max_epochs: int = 100,
+        lr: float = 1e-3,
+        batch_size: int | str = "auto",
+        optimizer: str | type = "AdamW",
+        weight_decay: float = 1e-2,
+        lr_schedule: str | None = "one_cycle",
+        gradient_clip: float | None = 1.0,
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.1,
+        patience: int = 16,
+        input_scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        device: str = "cpu",
+        precision: str = "float32",
+        compile: bool = False,
+        num_threads: int | None = None,
+        callbacks: list[Any] | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        net_params: dict[str, Any] | None = None,
+    ) -> None:
+        self.architecture = architecture
+        self.loss = loss
+        self.quantile = quantile
+        self.max_epochs = max_epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.lr_schedule = lr_schedule
+        self.gradient_clip = gradient_clip
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.input_scaling = input_scaling
+        self.categorical_features = categorical_features
+        self.device = device
+        self.precision = precision
+        self.compile = compile
+        self.num_threads = num_threads
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    def _make_target(self) -> NumberTarget:
+        return NumberTarget(self.loss, self.quantile)
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the regressor.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_columns), DataFrame, array of shape \
+(n, n_channels, length) or list of ndarray of shape (n_channels, length)
+            A table or a panel of series.
+        y : array-like of shape (n,) or (n, n_targets)
+            Numbers.
+        sample_weight : array-like of shape (n,), optional
+            Weights; rows of weight zero are dropped.
+
+        Returns
+        -------
+        self : AttentionRegressor
+            Fitted.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one epoch, at a constant learning rate.
+
+        Scales and categories are those of the first call (or of ``fit``).
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or list of ndarray
+            As in `fit`.
+        y : array-like of shape (n,) or (n, n_targets)
+            Numbers.
+        sample_weight : array-like of shape (n,), optional
+            Weights; rows of weight zero are dropped.
+
+        Returns
+        -------
+        self : AttentionRegressor
+            Trained a little further.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict numbers.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or list of ndarray
+            As in `fit`.
+
+        Returns
+        -------
+        predictions : ndarray of shape (n,) or (n, n_targets)
+            In the units of the fitted `y`.
+        """
+        predictions = self._predict(X)
+        return self._target.decode(predictions)

@@ -1,0 +1,273 @@
+"""The part that the classifier and the regressor have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from skattn._architecture import DataSpec
+from skattn._base import (
+    ArchitectureParams,
+    check_parameters,
+    draw_seed,
+    fitted_architecture,
+    stops_early,
+)
+from skattn._inputs import SeriesEncoder, TableEncoder, input_of
+
+
+class SupervisedEstimator(ArchitectureParams, BaseEstimator):
+    """Fit and score an architecture on tables or panels of series."""
+
+    _task: ClassVar[str]
+
+    @abstractmethod
+    def _make_target(self) -> Any:
+        """Make the unfitted encoder of ``y``."""
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
+        """Fit from scratch, or go on where ``warm_start`` says so."""
+        check_parameters(self)
+        if self.warm_start and hasattr(self, "net_"):
+            return self._train_further(X, y, sample_weight, epochs=None)
+        return self._train_anew(X, y, sample_weight, classes, epochs=None)
+
+    def _partial_fit(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any = None
+    ) -> Self:
+        """Train for one epoch."""
+        check_parameters(self)
+        if hasattr(self, "net_"):
+            return self._train_further(X, y, sample_weight, epochs=1)
+        return self._train_anew(X, y, sample_weight, classes, epochs=1)
+
+    def _train_anew(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        classes: Any,
+        epochs: int | None,
+    ) -> Self:
+        from skattn._engine._net import Blueprint, make_net
+
+        seed = draw_seed(self.random_state)
+        input = input_of(X)
+        architecture = fitted_architecture(self.architecture, self._task, input)
+        encoder = (
+            SeriesEncoder(self.input_scaling, architecture, self)
+            if input == "series"
+            else TableEncoder(
+                self.input_scaling,
+                architecture.consumes,
+                self.categorical_features,
+                self,
+            )
+        )
+        target = self._make_target()
+        X, y, weight = self._check_rows(X, y, sample_weight, target, reset=True)
+        content = encoder.learn(X)
+        if input == "series":
+            self.n_features_in_ = content["values"].shape[1]
+        if classes is None:
+            target.learn(y)
+        else:
+            target.learn(y, classes)
+        self._encoder, self._target, self._seed = encoder, target, seed
+
+        def build(options: Any) -> Any:
+            data = DataSpec(
+                task=self._task, n_outputs=target.n_outputs, **encoder.describe()
+            )
+            blueprint = Blueprint(architecture, data, self.precision)
+            return make_net(blueprint, target.loss(), options)
+
+        return self._train(content, y, weight, epochs, build)
+
+    def _train_further(
+        self, X: Any, y: Any, sample_weight: Any, epochs: int | None
+    ) -> Self:
+        asked = fitted_architecture(
+            self.architecture, self._task, self._encoder.input
+        )
+        if repr(asked) != repr(self.architecture_):
+            raise ValueError(
+                f"The fitted net is {self.architecture_!r}, but architecture is now "
+                f"{asked!r}: training can only go on with the same one. Set "
+                "warm_start=False, or clone the estimator, to start anew."
+            )
+        self._check_input(X)
+        X, y, weight = self._check_rows(X, y, sample_weight, self._target, reset=False)
+        content = self._encoder.read(X)
+        return self._train(content, y, weight, epochs, build=None)
+
+    def _train(
+        self,
+        content: dict[str, np.ndarray],
+        y: np.ndarray,
+        weight: np.ndarray,
+        epochs: int | None,
+        build: Any,
+    ) -> Self:
+        """Order, weigh and split the rows, scale what is new, and train the net."""
+        from skattn._engine._net import TrainingOptions, train
+        from skattn._engine._rows import (
+            canonical_order,
+            repeat_by_weight,
+            validation_split,
+        )
+        from skattn._engine._runtime import resolve_device, seeded
+
+        encoder, target = self._encoder, self._target
+        order, hashes = canonical_order(content, target.numbers(y), weight, self._seed)
+        content = {name: array[order] for name, array in content.items()}
+        y = y[order]
+        index, remaining = repeat_by_weight(weight[order])
+        class_weight = getattr(self, "class_weight", None)
+        if class_weight is not None:
+            remaining = remaining * target.class_weights(y[index], class_weight)
+        weights = None if np.ptp(remaining) == 0 else remaining / remaining.mean()
+
+        trained, held_out = np.arange(len(index)), None
+        if epochs is None and stops_early(self.early_stopping, len(index)):
+            trained, held_out = validation_split(
+                hashes[index], self.validation_fraction, target.strata(y[index])
+            )
+            if not len(held_out):
+                raise ValueError(
+                    f"early_stopping holds out validation_fraction="
+                    f"{self.validation_fraction} of {len(index)} samples, which is "
+                    "none. Raise validation_fraction or set early_stopping=False."
+                )
+        if build is not None:
+            rows = index[trained]
+            kept = None if weights is None else weights[trained]
+            encoder.fit_scaling(
+                {name: array[rows] for name, array in content.items()}, kept
+            )
+            target.fit_scaling(y[rows], kept)
+
+        options = TrainingOptions.of(self)
+        device = resolve_device(self.device)
+        samples = self._samples(content, target.encode(y))
+        n_before = 0 if build is not None else len(self.net_.history)
+        with seeded(self._seed + n_before, device, self.num_threads) as generator:
+            net = self.net_ if build is None else build(options)
+            train(
+                net,
+                samples.at(index[trained], None if weights is None else weights[trained]),
+                None
+                if held_out is None
+                else samples.at(
+                    index[held_out], None if weights is None else weights[held_out]
+                ),
+                options,
+                generator,
+                epochs=epochs,
+                keep_optimizer=self.warm_start or epochs is not None,
+            )
+        self.net_ = net
+        self.architecture_ = net.module.architecture
+        self.history_ = net.history
+        self.n_iter_ = len(net.history)
+        return self
+
+    def _check_rows(
+        self, X: Any, y: Any, sample_weight: Any, target: Any, reset: bool
+    ) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Validate the arguments of ``fit`` and drop rows of zero weight."""
+        if input_of(X) == "table":
+            validate_data(self, X, y, skip_check_array=True, reset=reset)
+        elif y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None."
+            )
+        y = target.check(y)
+        if sample_weight is not None:
+            weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        else:
+            weight = np.ones(len(y))
+        check_consistent_length(X, y, weight)
+        kept = weight > 0
+        if kept.all():
+            return X, y, weight
+        if not kept.any():
+            raise ValueError("sample_weight is zero for all samples, of every class.")
+        return _rows_of(X, kept), y[kept], weight[kept]
+
+    def _check_input(self, X: Any) -> None:
+        """Refuse an input of another kind than the fitted one."""
+        check_is_fitted(self, "net_")
+        if input_of(X) != self._encoder.input:
+            raise ValueError(
+                f"{type(self).__name__} was fitted with {self._encoder.input} input, "
+                f"but X is {input_of(X)} input."
+            )
+
+    def _samples(
+        self, content: dict[str, np.ndarray], target: np.ndarray | None = None
+    ) -> Any:
+        """Put encoded rows into tensors on the right device."""
+        from skattn._engine._runtime import PRECISIONS, resolve_device
+        from skattn._engine._samples import TensorSamples
+
+        fitted = hasattr(self, "net_") and target is None
+        return TensorSamples(
+            self._encoder.tensors(content),
+            length=self._encoder.length,
+            dtype=PRECISIONS[self.precision],
+            device=resolve_device(self.net_.device if fitted else self.device),
+            target=target,
+        )
+
+    def _read(self, X: Any) -> dict[str, np.ndarray]:
+        """Validate and read the argument of ``predict``."""
+        self._check_input(X)
+        if self._encoder.input == "table":
+            validate_data(self, X, skip_check_array=True, reset=False)
+        return self._encoder.read(X)
+
+    def _predict(self, X: Any) -> np.ndarray:
+        """Compute what the loss makes of the scores: (n, n_outputs), float64."""
+        from skattn._engine._net import predict_scores
+
+        samples = self._samples(self._read(X))
+        scores = predict_scores(self.net_, samples, self.num_threads)
+        return self.net_.criterion_.predict(scores.double()).numpy()
+
+    def _attention_batches(self, X: Any) -> tuple[Any, Any, Any]:
+        """Give the recorder what it runs over and the way to name axes."""
+        content = self._read(X)
+        return (
+            self.net_,
+            self._samples(content),
+            lambda axis: self._encoder.axis_names(axis, content),
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.three_d_array = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _rows_of(X: Any, kept: np.ndarray) -> Any:
+    """Select rows of a frame, an array or a list."""
+    if hasattr(X, "iloc"):
+        return X.iloc[kept]
+    if isinstance(X, (list, tuple)):
+        return [row for row, keep in zip(X, kept, strict=True) if keep]
+    return np.asarray(X)[kept] if not hasattr(X, "tocsr") else X.tocsr()[kept]

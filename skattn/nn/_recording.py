@@ -1,0 +1,110 @@
+"""The one place where attention weights leave a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Axis = str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Attention weights of one layer for one batch, as `record` received them.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (batch, heads, queries, keys) or (edges, heads)
+        The attention weights.
+    layer : str
+        Which layer of the network.
+    kind : str
+        ``"self"``, ``"cross"``, ``"pooling"``, ``"edge"``, ...
+    queries, keys : str or tuple of str
+        What the two axes are: ``"features"``, ``"time"``, ``"channels"``, or a name
+        for a single extra token; a tuple where such parts are joined.
+    edge_index : Tensor of shape (2, edges) or None
+        Source and target of each edge.
+    normalised : bool
+        Whether the weights over the keys of each query sum to one.
+    """
+
+    weights: Tensor
+    layer: str
+    kind: str
+    queries: Axis
+    keys: Axis
+    edge_index: Tensor | None = None
+    normalised: bool = True
+
+
+_RECEIVER: ContextVar[Callable[[Recorded], None] | None] = ContextVar(
+    "skattn_attention_receiver", default=None
+)
+
+
+def is_recording() -> bool:
+    """Tell whether somebody asked for attention weights.
+
+    Returns
+    -------
+    recording : bool
+        True inside `recording`.
+    """
+    return _RECEIVER.get() is not None
+
+
+def record(
+    weights: Tensor,
+    *,
+    layer: str,
+    kind: str,
+    queries: Axis,
+    keys: Axis,
+    edge_index: Tensor | None = None,
+    normalised: bool = True,
+) -> None:
+    """Hand attention weights to the active recorder; do nothing without one.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (batch, heads, queries, keys) or (edges, heads)
+        The attention weights.
+    layer : str
+        Which layer of the network.
+    kind : str
+        ``"self"``, ``"cross"``, ``"pooling"``, ``"edge"``, ...
+    queries, keys : str or tuple of str
+        What the two axes are; see `Recorded`.
+    edge_index : Tensor of shape (2, edges), optional
+        Source and target of each edge, for attention over a graph.
+    normalised : bool, default=True
+        Whether the weights over the keys of each query sum to one.
+    """
+    receive = _RECEIVER.get()
+    if receive is not None:
+        receive(
+            Recorded(
+                weights.detach(), layer, kind, queries, keys, edge_index, normalised
+            )
+        )
+
+
+@contextmanager
+def recording(receive: Callable[[Recorded], None]) -> Iterator[None]:
+    """Send all attention weights that are computed inside the block to `receive`.
+
+    Parameters
+    ----------
+    receive : callable
+        Called with a `Recorded` for each layer and batch.
+    """
+    token = _RECEIVER.set(receive)
+    try:
+        yield
+    finally:
+        _RECEIVER.reset(token)
