@@ -1,0 +1,135 @@
+"""Checks of the attention weights that a module records."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from skattn._architecture import Architecture
+from skattn.nn import Recorded, recording
+from skattn.testing._build import TOLERANCE, ModuleCheck, build, distance, run
+from skattn.testing._cases import Case, Inputs
+from skattn.testing._failure import Failure
+
+
+def check_records(architecture: Architecture, case: Case) -> None:
+    """Look whether there are weights, and what shape they have."""
+    module = build(architecture, case.typical, stir=True)
+    inputs = case.inputs()
+    _, records = _recorded(module, inputs)
+    if not records:
+        raise Failure(
+            "Nothing is recorded: compute attention with skattn.nn.attention or "
+            "skattn.nn.additive_attention, or hand the weights to skattn.nn.record."
+        )
+    n = len(next(iter(inputs.values())))
+    for record in records:
+        shape = tuple(record.weights.shape)
+        if record.edge_index is not None:
+            if len(shape) != 2 or shape[0] != record.edge_index.shape[1]:
+                raise Failure(
+                    f"Layer {record.layer!r} recorded weights of shape {shape} over "
+                    f"{record.edge_index.shape[1]} edges; expected is (edges, heads)."
+                )
+        elif len(shape) != 4 or (
+            case.input not in {"graph", "nodes"} and shape[0] != n
+        ):
+            raise Failure(
+                f"Layer {record.layer!r} recorded weights of shape {shape} for {n} "
+                "samples; expected is (batch, heads, queries, keys)."
+            )
+    names = [(record.layer, record.kind) for record in records]
+    if len(set(names)) < len(names):
+        raise Failure(
+            f"Several records are named {max(names, key=names.count)}: number the "
+            "layers, so that one can tell them apart."
+        )
+
+
+def check_weights(architecture: Architecture, case: Case) -> None:
+    """Add the weights up, and look at the masked keys."""
+    module = build(architecture, case.typical, stir=True)
+    for gaps in (False, True):
+        inputs = case.inputs(gaps=gaps)
+        for record in _recorded(module, inputs)[1]:
+            _check_sums(record, gaps)
+            if gaps and "mask" in inputs:
+                _check_masked_keys(record, inputs, case)
+
+
+def check_recorded_path(architecture: Architecture, case: Case) -> None:
+    """Compare scores with and without a recorder."""
+    module = build(architecture, case.typical, stir=True)
+    for gaps in (False, True):
+        inputs = case.inputs(gaps=gaps)
+        largest = distance(run(module, inputs), _recorded(module, inputs)[0])
+        if largest > TOLERANCE:
+            raise Failure(
+                f"The scores change by {largest:.1e} while attention is recorded: the "
+                "fused and the explicit path must compute the same, with the same "
+                "mask and scale. skattn.nn.attention holds both."
+            )
+
+
+CHECKS: tuple[ModuleCheck, ...] = (check_records, check_weights, check_recorded_path)
+
+
+def _recorded(module: nn.Module, inputs: Inputs) -> tuple[Tensor, list[Recorded]]:
+    records: list[Recorded] = []
+    with recording(records.append):
+        scores = run(module, inputs)
+    return scores, records
+
+
+def _check_sums(record: Recorded, gaps: bool) -> None:
+    weights = record.weights
+    if not weights.isfinite().all() or (record.normalised and weights.min() < 0):
+        raise Failure(f"Layer {record.layer!r} recorded weights below 0 or not finite.")
+    if not record.normalised:
+        return
+    if record.edge_index is None:
+        sums = weights.sum(dim=-1)
+    else:
+        target = record.edge_index[1]
+        sums = torch.zeros(int(target.max()) + 1, weights.shape[1], dtype=weights.dtype)
+        sums = sums.index_add(0, target, weights)[target.unique()]
+    wrong = (sums - 1).abs() > TOLERANCE
+    if gaps:  # a query whose keys are all masked gets zeros
+        wrong &= sums != 0
+    if wrong.any():
+        raise Failure(
+            f"The weights of layer {record.layer!r} add up to "
+            f"{float(sums[wrong][0]):.4g} over the keys of a query, not to 1. "
+            "Normalise them (skattn.nn.masked_softmax), record them before dropout, or "
+            "record them with normalised=False."
+        )
+
+
+def _check_masked_keys(record: Recorded, inputs: Inputs, case: Case) -> None:
+    """Look up which keys are time steps, and let padded ones have no weight."""
+    mask = inputs["mask"]
+    steps = _positions(record, mask.shape[1], case)
+    if record.edge_index is not None or steps is None:
+        return
+    weights = record.weights[..., steps]  # (batch, heads, queries, time)
+    if weights.masked_select(~mask[:, None, None]).count_nonzero():
+        raise Failure(
+            f"Layer {record.layer!r} gives weight to padded keys: hand mask to it."
+        )
+
+
+def _positions(record: Recorded, length: int, case: Case) -> slice | None:
+    """Find the time steps, or tokens, among the keys."""
+    lengths = {
+        "time": length,
+        "tokens": length,
+        "channels": case.typical.n_channels,
+        "features": case.typical.n_features + len(case.typical.category_counts),
+    }
+    start = 0
+    for part in (record.keys,) if isinstance(record.keys, str) else record.keys:
+        if part in {"time", "tokens"}:
+            fits = start + length <= record.weights.shape[-1]
+            return slice(start, start + length) if fits else None
+        start += lengths.get(part, 1)
+    return None

@@ -1,0 +1,407 @@
+"""What the checks feed to modules: synthetic tensors after the contract's table."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skattn._architecture import INPUTS, OPTIONAL_TENSORS, TASKS, DataSpec
+
+Inputs = dict[str, Tensor]
+
+# The engine leaves these out where they would hold nothing.
+DROPPABLE = ("mask", "observed", "other_mask", "target_mask")
+
+MAIN_TENSORS = {
+    "table": ("x",),
+    "series": ("x",),
+    "tokens": ("tokens",),
+    "pair": ("tokens", "other_tokens"),
+    "image": ("x",),
+    "graph": ("x", "edge_index"),
+    "nodes": ("x", "edge_index"),
+}
+
+_ONLY_FORECASTING = {
+    "known",
+    "known_categories",
+    "static",
+    "static_categories",
+    "series_id",
+    "loc",
+    "scale",
+    "target",
+}
+
+_ONLY_TRANSLATION = {"target_tokens", "target_mask"}
+
+# Graphs of a batch, and nodes of each.
+_NODES_EACH = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input and one task of an architecture, with data to try it on.
+
+    Parameters
+    ----------
+    input, task : str
+        As in `Architecture.supports`.
+    consumes : frozenset of str
+        Those of the architecture's optional tensors that come with this input and task.
+    typical : DataSpec
+        Several channels or columns, several outputs, all that is consumed present.
+    extremes : tuple of DataSpec
+        Small, narrow and plain data.
+    """
+
+    input: str
+    task: str
+    consumes: frozenset[str]
+    typical: DataSpec
+    extremes: tuple[DataSpec, ...]
+
+    def __str__(self) -> str:
+        return f"{self.input}-{self.task}"
+
+    @property
+    def left_padded(self) -> bool:
+        """Whether padding comes first, as in forecasting windows."""
+        return self.task == "forecasting"
+
+    def inputs(
+        self,
+        data: DataSpec | None = None,
+        *,
+        n: int = 6,
+        gaps: bool = True,
+        seed: int = 0,
+    ) -> Inputs:
+        """Draw a batch.
+
+        Parameters
+        ----------
+        data : DataSpec, optional
+            Of which shape; by default `typical`.
+        n : int, default=6
+            Samples; graphs, or nodes of one graph.
+        gaps : bool, default=True
+            With padding and missing values, where consumed. Without, ``mask`` and
+            ``observed`` are left out, as the engine does.
+        seed : int, default=0
+            Of the values.
+
+        Returns
+        -------
+        inputs : dict of str to Tensor
+            Arguments of ``forward``.
+        """
+        data = self.typical if data is None else data
+        return draw_inputs(data, self.consumes, n=n, gaps=gaps, seed=seed)
+
+
+def cases_of(architecture: Any) -> Iterator[Case]:
+    """List what an architecture supports, in the contract's order.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Whose class keeps the contract.
+
+    Yields
+    ------
+    case : Case
+        One for each input and task.
+    """
+    for kind in INPUTS:
+        for task in TASKS:
+            if task in architecture.supports.get(kind, ()):
+                consumes = offered(architecture.consumes, kind, task)
+                typical, *extremes = _specs(kind, task, consumes)
+                yield Case(kind, task, consumes, typical, tuple(extremes))
+
+
+def offered(consumes: Collection[str], kind: str, task: str) -> frozenset[str]:
+    """Select the optional tensors that come with an input and a task.
+
+    Parameters
+    ----------
+    consumes : collection of str
+        All optional tensors of an architecture.
+    kind, task : str
+        Input and task.
+
+    Returns
+    -------
+    names : frozenset of str
+        A part of `consumes`.
+    """
+    names = {name for name in consumes if kind in OPTIONAL_TENSORS[name]}
+    if task != "forecasting":
+        names -= _ONLY_FORECASTING
+    if task != "translation":
+        names -= _ONLY_TRANSLATION
+    return frozenset(names)
+
+
+def _specs(kind: str, task: str, consumes: frozenset[str]) -> list[DataSpec]:
+    """Describe typical data first, then extreme ones."""
+
+    def spec(**fields: Any) -> DataSpec:
+        return DataSpec(task=task, input=kind, **fields)
+
+    if kind == "table":
+        if "categories" not in consumes:
+            return [spec(n_features=4, n_outputs=3), spec(n_features=1)]
+        return [
+            spec(n_features=4, category_counts=(4, 3), n_outputs=3),
+            spec(n_features=1),
+            spec(category_counts=(3,), n_outputs=3),
+        ]
+    if kind == "series" and task == "forecasting":
+        return [
+            spec(**_channels(3), n_targets=2, length=12, horizon=5, **_extra(consumes)),
+            spec(**_channels(1), n_targets=1, length=6, horizon=1, n_parameters=3),
+            spec(**_channels(2), n_targets=2, length=1, horizon=3),
+        ]
+    if kind == "series":
+        return [
+            spec(**_channels(3), length=12, n_outputs=3),
+            spec(**_channels(1), length=5),
+            spec(**_channels(2), length=1, n_outputs=2),
+        ]
+    if kind == "image":
+        return [
+            spec(n_channels=3, image_size=(16, 16), n_outputs=3),
+            spec(n_channels=1, image_size=(8, 8)),
+        ]
+    if kind in {"graph", "nodes"}:
+        edges = 2 if "edge_attr" in consumes else 0
+        return [
+            spec(n_features=4, n_edge_features=edges, n_outputs=3),
+            spec(n_features=1),
+        ]
+    words = {"vocabulary_size": 11, "target_vocabulary_size": 9}
+    vocabularies = {"token_prediction": 11, "translation": 9}
+    return [
+        spec(length=7, n_outputs=vocabularies.get(task, 3), **words),
+        spec(length=1, n_outputs=vocabularies.get(task, 1), **words),
+    ]
+
+
+def _channels(count: int) -> dict[str, Any]:
+    return {
+        "n_channels": count,
+        "channel_names": tuple(f"channel {number}" for number in range(count)),
+    }
+
+
+def _extra(consumes: frozenset[str]) -> dict[str, Any]:
+    """Covariates of a forecast, as far as they are consumed."""
+    fields: dict[str, tuple[str, Any]] = {
+        "known": ("n_known", 2),
+        "known_categories": ("known_category_counts", (4,)),
+        "static": ("n_static", 2),
+        "static_categories": ("static_category_counts", (3,)),
+        "series_id": ("n_series", 5),
+    }
+    return {field: value for name, (field, value) in fields.items() if name in consumes}
+
+
+def draw_inputs(
+    data: DataSpec, consumes: Collection[str], *, n: int, gaps: bool, seed: int
+) -> Inputs:
+    """Draw the tensors of a batch.
+
+    Parameters
+    ----------
+    data : DataSpec
+        Of which shape.
+    consumes : collection of str
+        Optional tensors to draw.
+    n : int
+        Samples; graphs, or nodes of one graph.
+    gaps : bool
+        With padding and missing values.
+    seed : int
+        Of the values.
+
+    Returns
+    -------
+    inputs : dict of str to Tensor
+        Arguments of ``forward``; ``target`` is never among them.
+    """
+    holes = frozenset(consumes if gaps else ())
+    drawn = _Draw(torch.Generator().manual_seed(seed), data, n, holes)
+    tensors = getattr(drawn, data.input)()
+    main = MAIN_TENSORS[data.input]
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if tensor is not None and (name in main or name in consumes)
+    }
+
+
+class _Draw:
+    """Draws the tensors of one input; each method is named after it."""
+
+    def __init__(
+        self, generator: torch.Generator, data: DataSpec, n: int, holes: frozenset[str]
+    ) -> None:
+        self.generator = generator
+        self.data = data
+        self.n = n
+        self.holes = holes  # which of `DROPPABLE` hold something
+
+    def table(self) -> dict[str, Tensor | None]:
+        x = self._numbers(self.n, self.data.n_features)
+        observed = self._observed(x)
+        return {
+            "x": x if observed is None else x * observed,
+            "observed": observed,
+            "categories": self._codes(self.data.category_counts),
+        }
+
+    def series(self) -> dict[str, Tensor | None]:
+        data = self.data
+        x = self._numbers(self.n, data.n_channels, data.length)
+        mask = self._mask("mask", data.length)
+        observed = self._observed(x)
+        if observed is not None and mask is not None:
+            observed = observed & mask[:, None]
+        for present in (observed, None if mask is None else mask[:, None]):
+            if present is not None:
+                x = x * present
+        steps = data.length + data.horizon
+        return {
+            "x": x,
+            "mask": mask,
+            "observed": observed,
+            "known": self._numbers(self.n, data.n_known, steps)
+            if data.n_known
+            else None,
+            "known_categories": self._codes(data.known_category_counts, steps),
+            "static": self._numbers(self.n, data.n_static) if data.n_static else None,
+            "static_categories": self._codes(data.static_category_counts),
+            "series_id": self._integers(data.n_series, self.n)
+            if data.n_series
+            else None,
+            "loc": self._numbers(self.n, data.n_channels),
+            "scale": self._numbers(self.n, data.n_channels).exp(),
+        }
+
+    def tokens(self) -> dict[str, Tensor | None]:
+        length = self.data.length
+        n_words = self.data.target_vocabulary_size
+        return {
+            "tokens": self._words(length),
+            "mask": self._mask("mask", length),
+            "target_tokens": self._integers(n_words, self.n, length + 1)
+            if n_words
+            else None,
+            "target_mask": self._mask("target_mask", length + 1),
+        }
+
+    def pair(self) -> dict[str, Tensor | None]:
+        length = self.data.length
+        return {
+            "tokens": self._words(length),
+            "mask": self._mask("mask", length),
+            "other_tokens": self._words(length + 1),
+            "other_mask": self._mask("other_mask", length + 1),
+        }
+
+    def image(self) -> dict[str, Tensor | None]:
+        return {"x": self._numbers(self.n, self.data.n_channels, *self.data.image_size)}
+
+    def graph(self) -> dict[str, Tensor | None]:
+        batch = torch.arange(self.n).repeat_interleave(_NODES_EACH)
+        ring = torch.arange(_NODES_EACH)
+        source = torch.cat([ring + first * _NODES_EACH for first in range(self.n)])
+        following = (ring + 1) % _NODES_EACH
+        target = torch.cat([following + first * _NODES_EACH for first in range(self.n)])
+        return {**self._edges(source, target, len(batch)), "batch": batch}
+
+    def nodes(self) -> dict[str, Tensor | None]:
+        source = torch.arange(self.n)
+        return self._edges(source, (source + 1) % self.n, self.n)
+
+    def _edges(
+        self, source: Tensor, target: Tensor, n_nodes: int
+    ) -> dict[str, Tensor | None]:
+        both = torch.stack([torch.cat([source, target]), torch.cat([target, source])])
+        n_features = self.data.n_edge_features
+        return {
+            "x": self._numbers(n_nodes, self.data.n_features),
+            "edge_index": both,
+            "edge_attr": self._numbers(both.shape[1], n_features)
+            if n_features
+            else None,
+        }
+
+    def _numbers(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator)
+
+    def _integers(self, count: int, *shape: int) -> Tensor:
+        return torch.randint(count, shape, generator=self.generator)
+
+    def _words(self, length: int) -> Tensor:
+        return self._integers(max(self.data.vocabulary_size, 1), self.n, length)
+
+    def _codes(self, counts: tuple[int, ...], *steps: int) -> Tensor | None:
+        if not counts:
+            return None
+        columns = [self._integers(count, self.n, *steps) for count in counts]
+        return torch.stack(columns, dim=1)
+
+    def _mask(self, name: str, length: int) -> Tensor | None:
+        """Mask (n, length); the first sample is whole, the second has one step."""
+        if name not in self.holes:
+            return None
+        lengths = self._integers(length, self.n) + 1
+        lengths[0] = length
+        lengths[1:2] = 1
+        mask = torch.arange(length) < lengths[:, None]
+        return mask.flip(1) if self.data.task == "forecasting" else mask
+
+    def _observed(self, x: Tensor) -> Tensor | None:
+        """Tell what is there; of the first sample everything, of the third nothing."""
+        if "observed" not in self.holes:
+            return None
+        observed = torch.rand(x.shape, generator=self.generator) > 0.3
+        observed[0] = True
+        observed[2:3] = False
+        return observed
+
+
+def expected_shape(data: DataSpec, inputs: Inputs) -> tuple[int, ...]:
+    """Return the shape that the contract asks of the scores.
+
+    Parameters
+    ----------
+    data : DataSpec
+        What the module was built for.
+    inputs : dict of str to Tensor
+        What it was given.
+
+    Returns
+    -------
+    shape : tuple of int
+        Of the scores.
+    """
+    main = inputs[MAIN_TENSORS[data.input][0]]
+    n = main.shape[0]
+    if data.input == "graph":
+        n = int(inputs["batch"].max()) + 1 if "batch" in inputs else 1
+    if data.task == "forecasting":
+        steps = (n, data.n_targets, data.horizon)
+        return steps if data.n_parameters == 1 else (*steps, data.n_parameters)
+    if data.task == "translation":
+        return (*inputs["target_tokens"].shape, data.target_vocabulary_size)
+    if data.task in {"tagging", "token_prediction"}:
+        return (*main.shape[:2], data.n_outputs)
+    return (n, data.n_outputs)

@@ -1,0 +1,134 @@
+"""The suites of scikit-learn and sktime, on estimators around an architecture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from unittest import SkipTest
+
+from sklearn.base import clone
+
+import skattn
+from skattn._architecture import Architecture
+from skattn.testing._failure import Failure
+
+_SKLEARN = {
+    ("table", "classification"): "AttentionClassifier",
+    ("table", "regression"): "AttentionRegressor",
+}
+
+_SKTIME = {
+    ("series", "classification"): "AttentionTimeSeriesClassifier",
+    ("series", "regression"): "AttentionTimeSeriesRegressor",
+    ("series", "forecasting"): "AttentionForecaster",
+}
+
+# Without it scikit-learn leaves a check out.
+_ARRAY_API = "SCIPY_ARRAY_API"
+
+
+def checks_of(
+    architecture: Architecture,
+) -> Iterator[tuple[str, Callable[[Architecture], None]]]:
+    """List scikit-learn's checks one by one, and sktime's suites.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        What to put into the estimators.
+
+    Yields
+    ------
+    name : str
+        The estimator's class, and the check.
+    function : callable
+        Takes the architecture.
+    """
+    for facade in _served(architecture, _SKLEARN):
+        yield from _sklearn_checks(facade, architecture)
+    for facade in _served(architecture, _SKTIME):
+        yield f"{facade}/check_estimator", partial(_check_sktime, facade=facade)
+
+
+def _served(
+    architecture: Architecture, facades: dict[tuple[str, str], str]
+) -> Iterator[str]:
+    for (kind, task), facade in facades.items():
+        if task in architecture.supports.get(kind, ()):
+            yield facade
+
+
+def _sklearn_checks(
+    facade: str, architecture: Architecture
+) -> Iterator[tuple[str, Callable[[Architecture], None]]]:
+    from sklearn.utils.estimator_checks import estimator_checks_generator
+
+    estimator = getattr(skattn, facade)(clone(architecture))
+    for instance, check in estimator_checks_generator(estimator):
+        wrapped: Any = check
+        while hasattr(wrapped, "__wrapped__"):
+            wrapped = wrapped.__wrapped__
+        name = getattr(wrapped, "func", wrapped).__name__
+        options = "-".join(map(str, getattr(wrapped, "keywords", {}).values()))
+        title = f"{facade}/{name}" + (f"-{options}" if options else "")
+        yield title, partial(_check_sklearn, estimator=instance, check=check)
+
+
+def _check_sklearn(
+    architecture: Architecture, estimator: Any, check: Callable[[Any], None]
+) -> None:
+    """Run one check of scikit-learn; a skip is a failure."""
+    with _environment(_ARRAY_API, "1"):
+        try:
+            check(estimator)
+        except SkipTest as skipped:
+            raise Failure(f"Not run: scikit-learn skipped it ({skipped}).") from skipped
+
+
+def _check_sktime(architecture: Architecture, facade: str) -> None:
+    """Run sktime's whole suite, and collect what failed."""
+    try:
+        import pytest  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise Failure(
+            "Not run: sktime's checks need pytest. Install it: pip install pytest"
+        ) from error
+    from sktime.utils.estimator_checks import check_estimator
+
+    estimator = getattr(skattn, facade)(clone(architecture))
+    results = check_estimator(estimator, raise_exceptions=False, verbose=False)
+    failed = {
+        name: _explained(result)
+        for name, result in results.items()
+        if not (isinstance(result, str) and result == "PASSED")
+    }
+    if failed:
+        raise Failure(
+            f"{len(failed)} of {len(results)} checks of sktime failed:"
+            + "".join(f"\n  - {name}: {text}" for name, text in failed.items()),
+            failed,
+        )
+
+
+def _explained(result: Any) -> str:
+    kind = type(result).__name__
+    if kind in {"Skipped", "SkipTest"}:
+        return f"not run: {result}"
+    return f"{kind}: {result}" if isinstance(result, BaseException) else str(result)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -1,0 +1,91 @@
+"""Check that a module can learn: eight samples by heart."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from skattn._architecture import Architecture
+from skattn.testing._build import build, run
+from skattn.testing._cases import Case, Inputs
+from skattn.testing._failure import Failure
+
+_SAMPLES = 8
+_STEPS = 300
+_LEARNING_RATES = (3e-3, 1e-2, 1e-3)
+
+# Part of the first loss that may be left.
+_LOSS_LEFT = 0.1
+
+
+def check_overfits(architecture: Architecture, case: Case) -> None:
+    """Train on eight samples until their targets are known by heart."""
+    inputs = case.inputs(n=_SAMPLES, gaps=False)
+    fresh = build(architecture, case.typical)
+    target = _targets(run(fresh, inputs), inputs, case)
+    outcomes = []
+    for lr in _LEARNING_RATES:
+        module = copy.deepcopy(fresh)
+        if _learns(module, inputs, target, lr):
+            return
+        outcomes.append(_describe(run(module, inputs), target))
+    raise Failure(
+        f"It cannot learn {_SAMPLES} samples by heart in {_STEPS} steps of Adam, at "
+        f"learning rates of {', '.join(map(str, _LEARNING_RATES))}: from "
+        f"{_describe(run(fresh, inputs), target)} it came to {'; '.join(outcomes)}. "
+        "Usual causes: an output layer that sees too little of the input, a softmax or "
+        "a ReLU on the scores, dropout by default."
+    )
+
+
+def _targets(scores: Tensor, inputs: Inputs, case: Case) -> Tensor:
+    """Make a target for each sample: numbers, or class numbers."""
+    generator = torch.Generator().manual_seed(0)
+    if case.task in {"regression", "forecasting"}:
+        return torch.randn(scores.shape, generator=generator)
+    if case.task in {"tagging", "token_prediction"}:
+        return (inputs["tokens"] + 1) % scores.shape[-1]
+    labels = torch.arange(len(scores)) % scores.shape[-1]
+    return labels[:, None].expand(scores.shape[:2]) if scores.dim() == 3 else labels
+
+
+def _learns(module: nn.Module, inputs: Inputs, target: Tensor, lr: float) -> bool:
+    first = float(_loss(run(module, inputs), target))
+    optimizer = torch.optim.Adam(module.parameters(), lr=lr)
+    for step in range(1, _STEPS + 1):
+        module.train()
+        optimizer.zero_grad()
+        _loss(module(**inputs), target).backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        if step % 20 == 0:
+            scores = run(module.eval(), inputs)
+            if float(_loss(scores, target)) < _LOSS_LEFT * first and _is_right(
+                scores, target
+            ):
+                return True
+    module.eval()
+    return False
+
+
+def _loss(scores: Tensor, target: Tensor) -> Tensor:
+    if target.is_floating_point():
+        return functional.mse_loss(scores, target)
+    return functional.cross_entropy(scores.flatten(0, -2), target.flatten())
+
+
+def _is_right(scores: Tensor, target: Tensor) -> bool:
+    if target.is_floating_point():
+        return True
+    return bool((scores.argmax(dim=-1) == target).all())
+
+
+def _describe(scores: Tensor, target: Tensor) -> str:
+    loss = f"loss {float(_loss(scores, target)):.3g}"
+    if target.is_floating_point():
+        return loss
+    accuracy = float((scores.argmax(dim=-1) == target).float().mean())
+    return f"{loss} and accuracy {accuracy:.2g}"
