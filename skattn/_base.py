@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,7 +10,6 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     Interval,
-    Options,
     StrOptions,
     validate_parameter_constraints,
 )
@@ -50,9 +48,7 @@ COMMON_CONSTRAINTS: dict[str, list[Any]] = {
     "class_weight": [dict, list, StrOptions({"balanced"}), None],
     "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
     "loss": [
-        StrOptions(
-            {"squared_error", "absolute_error", "quantile", "poisson", "huber"}
-        )
+        StrOptions({"squared_error", "absolute_error", "quantile", "poisson", "huber"})
     ],
     "quantile": [Interval(Real, 0, 1, closed="neither"), None],
 }

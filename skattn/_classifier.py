@@ -271,6 +271,29 @@ default="from_dtype"
         probabilities = self._predict(X)
         return self._target.probabilities(probabilities)
 
+    def decision_function(self, X: Any) -> Any:
+        """Compute raw scores.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or list of ndarray
+            As in `fit`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n,) or (n, n_classes), or list of such arrays
+            Log-odds: of two classes, of the second one; of many yes-or-no labels, one
+            column for each label; of several targets, a list.
+        """
+        scores = self._scores(X).numpy()
+        if self._target.kind == "multilabel":
+            return scores
+        parts = [
+            part[:, 1] - part[:, 0] if part.shape[1] == 2 else part
+            for part in self._target.split(scores)
+        ]
+        return parts[0] if self._target.kind == "single" else parts
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True

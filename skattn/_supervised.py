@@ -74,7 +74,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             )
         )
         target = self._make_target()
-        X, y, weight = self._check_rows(X, y, sample_weight, target, reset=True)
+        X, y, weight = self._check_rows(X, y, sample_weight, encoder, target)
         content = encoder.learn(X)
         if input == "series":
             self.n_features_in_ = content["values"].shape[1]
@@ -96,9 +96,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
     def _train_further(
         self, X: Any, y: Any, sample_weight: Any, epochs: int | None
     ) -> Self:
-        asked = fitted_architecture(
-            self.architecture, self._task, self._encoder.input
-        )
+        asked = fitted_architecture(self.architecture, self._task, self._encoder.input)
         if repr(asked) != repr(self.architecture_):
             raise ValueError(
                 f"The fitted net is {self.architecture_!r}, but architecture is now "
@@ -106,7 +104,9 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
                 "warm_start=False, or clone the estimator, to start anew."
             )
         self._check_input(X)
-        X, y, weight = self._check_rows(X, y, sample_weight, self._target, reset=False)
+        X, y, weight = self._check_rows(
+            X, y, sample_weight, self._encoder, self._target
+        )
         content = self._encoder.read(X)
         return self._train(content, y, weight, epochs, build=None)
 
@@ -164,7 +164,9 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             net = self.net_ if build is None else build(options)
             train(
                 net,
-                samples.at(index[trained], None if weights is None else weights[trained]),
+                samples.at(
+                    index[trained], None if weights is None else weights[trained]
+                ),
                 None
                 if held_out is None
                 else samples.at(
@@ -182,16 +184,19 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         return self
 
     def _check_rows(
-        self, X: Any, y: Any, sample_weight: Any, target: Any, reset: bool
+        self, X: Any, y: Any, sample_weight: Any, encoder: Any, target: Any
     ) -> tuple[Any, np.ndarray, np.ndarray]:
         """Validate the arguments of ``fit`` and drop rows of zero weight."""
-        if input_of(X) == "table":
-            validate_data(self, X, y, skip_check_array=True, reset=reset)
-        elif y is None:
+        if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
+        checked = encoder.check(X)
+        if encoder.input == "table":
+            is_new = encoder is not getattr(self, "_encoder", None)
+            validate_data(self, X, skip_check_array=True, reset=is_new)
+        X = checked
         y = target.check(y)
         if sample_weight is not None:
             weight = _check_sample_weight(
@@ -235,17 +240,22 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
     def _read(self, X: Any) -> dict[str, np.ndarray]:
         """Validate and read the argument of ``predict``."""
         self._check_input(X)
+        checked = self._encoder.check(X)
         if self._encoder.input == "table":
             validate_data(self, X, skip_check_array=True, reset=False)
-        return self._encoder.read(X)
+        return self._encoder.read(checked)
 
-    def _predict(self, X: Any) -> np.ndarray:
-        """Compute what the loss makes of the scores: (n, n_outputs), float64."""
+    def _scores(self, X: Any) -> Any:
+        """Compute raw scores: a float64 tensor of shape (n, n_outputs)."""
         from skattn._engine._net import predict_scores
 
         samples = self._samples(self._read(X))
-        scores = predict_scores(self.net_, samples, self.num_threads)
-        return self.net_.criterion_.predict(scores.double()).numpy()
+        return predict_scores(self.net_, samples, self.num_threads).double()
+
+    def _predict(self, X: Any) -> np.ndarray:
+        """Compute what the loss makes of the scores: (n, n_outputs)."""
+        scores = self._scores(X)
+        return self.net_.criterion_.predict(scores).numpy()
 
     def _attention_batches(self, X: Any) -> tuple[Any, Any, Any]:
         """Give the recorder what it runs over and the way to name axes."""
@@ -270,4 +280,4 @@ def _rows_of(X: Any, kept: np.ndarray) -> Any:
         return X.iloc[kept]
     if isinstance(X, (list, tuple)):
         return [row for row, keep in zip(X, kept, strict=True) if keep]
-    return np.asarray(X)[kept] if not hasattr(X, "tocsr") else X.tocsr()[kept]
+    return X[kept]

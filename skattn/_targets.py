@@ -58,7 +58,9 @@ class ClassTarget:
         y : ndarray of shape (n,) or (n, n_targets)
             Labels.
         """
-        y = check_array(y, ensure_2d=False, dtype=None, accept_sparse="csr", input_name="y")
+        y = check_array(
+            y, ensure_2d=False, dtype=None, accept_sparse="csr", input_name="y"
+        )
         if hasattr(y, "toarray"):
             y = y.toarray()
         check_classification_targets(y)
@@ -199,8 +201,21 @@ class ClassTarget:
         probabilities : ndarray of shape (n, n_classes) or (n, n_labels), or list
             A list of such arrays for several targets.
         """
-        if self.kind != "multioutput":
-            return flat
+        return self.split(flat) if self.kind == "multioutput" else flat
+
+    def split(self, flat: np.ndarray) -> list[np.ndarray]:
+        """Separate the columns of several targets.
+
+        Parameters
+        ----------
+        flat : ndarray of shape (n, n_outputs)
+            Scores or probabilities.
+
+        Returns
+        -------
+        parts : list of ndarray of shape (n, n_classes)
+            One for each target.
+        """
         ends = np.cumsum([len(labels) for labels in self.classes])
         return np.split(flat, ends[:-1], axis=1)
 
@@ -223,9 +238,7 @@ class ClassTarget:
             return self.classes[0][flat.argmax(axis=1)]
         columns = [
             labels[part.argmax(axis=1)]
-            for labels, part in zip(
-                self.classes, self.probabilities(flat), strict=True
-            )
+            for labels, part in zip(self.classes, self.probabilities(flat), strict=True)
         ]
         return np.column_stack(columns)
 

@@ -16,6 +16,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochTimer, GradientNormCl
 from torch import Tensor, nn
 
 from skattn._architecture import Architecture, DataSpec
+from skattn._engine._linear import LinearSkip
 from skattn._engine._losses import Loss
 from skattn._engine._runtime import (
     PRECISIONS,
@@ -61,7 +62,9 @@ class TrainingOptions:
         options : TrainingOptions
             The same values.
         """
-        return cls(**{field.name: getattr(estimator, field.name) for field in fields(cls)})
+        return cls(
+            **{field.name: getattr(estimator, field.name) for field in fields(cls)}
+        )
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,20 @@ class Blueprint:
         For which data.
     precision : str
         The estimator's parameter.
+    linear_skip : {"ols", "learned"} or None, default=None
+        Put a linear forecast beside the architecture's, and train it or not.
     """
 
     architecture: Architecture
     data: DataSpec
     precision: str
+    linear_skip: str | None = None
 
     def __call__(self) -> nn.Module:
-        return self.architecture.build(self.data).to(PRECISIONS[self.precision])
+        module = self.architecture.build(self.data)
+        if self.linear_skip is not None:
+            module = LinearSkip(module, self.data, self.linear_skip == "learned")
+        return module.to(PRECISIONS[self.precision])
 
 
 def automatic_batch_size(n_samples: int) -> int:

@@ -237,9 +237,7 @@ class TensorSamples:
             rows = torch.nonzero(of_row == number).flatten()
             trimmed = length if self._row_lengths is not None else None
             for chunk, filled in fixed_batches(rows, length):
-                yield chunk, self._gather(
-                    filled, trimmed, bool(masked), bool(has_gap)
-                )
+                yield chunk, self._gather(filled, trimmed, bool(masked), bool(has_gap))
 
     def _gather(
         self, rows: Tensor, length: int | None, is_padded: bool, has_gap: bool

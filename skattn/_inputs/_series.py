@@ -33,6 +33,21 @@ class SeriesEncoder:
         self.architecture_name = architecture.name
         self.estimator_name = type(estimator).__name__
 
+    def check(self, X: Any) -> Any:
+        """Validate a panel, as far as other panels do not matter: `read` does it.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_channels, length) or list of ndarray
+            What the user passed.
+
+        Returns
+        -------
+        X : ndarray or list of ndarray
+            The same.
+        """
+        return X
+
     def learn(self, X: Any) -> dict[str, np.ndarray]:
         """Learn the number of channels and the length, and read the series.
 

@@ -48,13 +48,28 @@ class TableEncoder:
         self.categorical_features = categorical_features
         self.estimator_name = type(estimator).__name__
 
+    def check(self, X: Any) -> Any:
+        """Validate a table, as far as other tables do not matter.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, n_columns)
+            What the user passed.
+
+        Returns
+        -------
+        X : DataFrame or ndarray of shape (n, n_columns)
+            An array holds float64.
+        """
+        return X if isinstance(X, pd.DataFrame) else self._check_numbers(X)
+
     def learn(self, X: Any) -> dict[str, np.ndarray]:
         """Learn which columns are what, and read the table.
 
         Parameters
         ----------
-        X : DataFrame or array-like of shape (n, n_columns)
-            The training table.
+        X : DataFrame or ndarray of shape (n, n_columns)
+            The training table, from `check`.
 
         Returns
         -------
@@ -64,7 +79,6 @@ class TableEncoder:
         if isinstance(X, pd.DataFrame):
             names, n_columns = [str(name) for name in X.columns], X.shape[1]
         else:
-            X = self._check_numbers(X)
             n_columns = X.shape[1]
             names = [f"x{number}" for number in range(n_columns)]
         is_category = self._find_categories(X, names)
@@ -80,8 +94,8 @@ class TableEncoder:
 
         Parameters
         ----------
-        X : DataFrame or array-like of shape (n, n_columns)
-            With the training table's columns.
+        X : DataFrame or ndarray of shape (n, n_columns)
+            With the training table's columns, from `check`.
 
         Returns
         -------
@@ -89,8 +103,6 @@ class TableEncoder:
             ``numbers`` (n, n_numeric) of float64 with NaN, and ``codes`` (n,
             n_categorical) of int64.
         """
-        if not isinstance(X, pd.DataFrame):
-            X = self._check_numbers(X)
         codes = np.zeros((len(X), len(self.categorical_)), dtype=np.int64)
         for number, at in enumerate(self.categorical_):
             column = _column(X, at)
@@ -155,9 +167,7 @@ class TableEncoder:
             Fields of `DataSpec`.
         """
         tokens = self.axis_names("features")
-        n_categorical = (
-            len(self.categorical_) if "categories" in self.consumes else 0
-        )
+        n_categorical = len(self.categorical_) if "categories" in self.consumes else 0
         counts = tuple(len(known) + 1 for known in self.categories_)[:n_categorical]
         return {
             "input": "table",
@@ -189,8 +199,11 @@ class TableEncoder:
             return None
         names = [self.names_[at] for at in self.numeric_]
         if "observed" not in self.consumes:
-            names += [f"{name} is missing" for name, missing in
-                      zip(names, self.has_missing_, strict=True) if missing]
+            names += [
+                f"{name} is missing"
+                for name, missing in zip(names, self.has_missing_, strict=True)
+                if missing
+            ]
         categorical = [self.names_[at] for at in self.categorical_]
         if "categories" in self.consumes:
             return names + categorical
@@ -263,7 +276,7 @@ class TableEncoder:
                 f"categorical_features={chosen!r} must be 'from_dtype', None, or "
                 "columns given as booleans, positions or names."
             )
-        if array.size and not (0 <= array.min() and array.max() < n_columns):
+        if array.size and (array.min() < 0 or array.max() >= n_columns):
             raise ValueError(
                 f"categorical_features={chosen!r} holds positions outside the "
                 f"{n_columns} columns of X."
@@ -281,7 +294,7 @@ class TableEncoder:
             dtype
         ):
             return "category"
-        if dtype == object:
+        if pd.api.types.is_object_dtype(dtype):
             values = column.dropna()
             if all(isinstance(value, str) for value in values):
                 return "category"

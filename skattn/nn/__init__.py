@@ -8,17 +8,39 @@ from skattn.nn._attention import (
 )
 from skattn.nn._block import EncoderBlock
 from skattn.nn._embedding import FeatureTokens
+from skattn.nn._head import ScoreHead
 from skattn.nn._recording import Recorded, is_recording, record, recording
+from skattn.nn._steps import (
+    MaskedLSTM,
+    StepTokens,
+    last_step,
+    masked_max,
+    masked_mean,
+    sinusoidal_positions,
+    step_positions,
+    take_steps,
+)
+from skattn.nn._tokens import Tokens
 
 __all__ = [
     "EncoderBlock",
     "FeatureTokens",
+    "MaskedLSTM",
     "MultiheadAttention",
     "Recorded",
+    "ScoreHead",
+    "StepTokens",
+    "Tokens",
     "additive_attention",
     "attention",
     "is_recording",
+    "last_step",
+    "masked_max",
+    "masked_mean",
     "masked_softmax",
     "record",
     "recording",
+    "sinusoidal_positions",
+    "step_positions",
+    "take_steps",
 ]

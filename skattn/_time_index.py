@@ -1,0 +1,104 @@
+"""What the index of a series tells: its frequency, its gaps, its labels."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+# Steps of one season, by the first letters of a frequency: a year of months, quarters
+# or weeks, a week of days, a day of hours, an hour of minutes, a minute of seconds.
+_PERIODS = {
+    "M": 12,
+    "ME": 12,
+    "MS": 12,
+    "Q": 4,
+    "QE": 4,
+    "QS": 4,
+    "W": 52,
+    "D": 7,
+    "B": 5,
+    "h": 24,
+    "H": 24,
+    "min": 60,
+    "s": 60,
+}
+
+
+def _frequency(index: pd.Index) -> str | None:
+    """Find the name of an index's frequency, such as ``"M"`` or ``"W-SUN"``."""
+    found = getattr(index, "freqstr", None)
+    if found is None and isinstance(index, pd.DatetimeIndex) and len(index) > 2:
+        found = pd.infer_freq(index)
+    return found
+
+
+def seasonal_period(index: pd.Index) -> int:
+    """Guess the steps of one season from the frequency of an index.
+
+    Parameters
+    ----------
+    index : pandas.Index
+        Of a series.
+
+    Returns
+    -------
+    period : int
+        12 for months, 24 for hours, ...; 1 where nothing is known, and for multiples
+        such as two hours.
+    """
+    frequency = _frequency(index)
+    return 1 if frequency is None else _PERIODS.get(frequency.split("-")[0], 1)
+
+
+def regular(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add the rows that an index leaves out, with missing values.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row for each time that was seen, in order.
+
+    Returns
+    -------
+    frame : DataFrame
+        One row for each time between the first and the last.
+
+    Raises
+    ------
+    ValueError
+        If a time occurs twice.
+    """
+    index = frame.index
+    if not index.is_unique:
+        double = index[index.duplicated()][0]
+        raise ValueError(
+            f"The index of y holds {double} more than once. Aggregate or drop the "
+            "duplicates."
+        )
+    if isinstance(index, pd.PeriodIndex):
+        full: pd.Index = pd.period_range(index[0], index[-1], freq=index.freq)
+    elif isinstance(index, pd.DatetimeIndex) and _frequency(index) is not None:
+        full = pd.date_range(index[0], index[-1], freq=_frequency(index))
+    elif pd.api.types.is_integer_dtype(index.dtype) and len(index) > 1:
+        step = int((index[1:] - index[:-1]).min())
+        full = pd.RangeIndex(index[0], index[-1] + step, step)
+    else:
+        return frame
+    if len(full) == len(frame) or not index.isin(full).all():
+        return frame
+    return frame.reindex(full)
+
+
+def time_labels(index: pd.Index) -> list[str]:
+    """Name times.
+
+    Parameters
+    ----------
+    index : pandas.Index
+        Of a series.
+
+    Returns
+    -------
+    labels : list of str
+        One for each time.
+    """
+    return [str(time) for time in index]
