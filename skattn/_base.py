@@ -96,7 +96,16 @@ class ArchitectureParams:
                 if not name.startswith(prefix)
             }
             template = resolve(params.get("architecture", self.architecture))
-            params["architecture"] = clone(template).set_params(**nested)
+            present = template.get_params()
+            changed = {
+                name: value
+                for name, value in nested.items()
+                if name not in present or present[name] is not value
+            }
+            # Setting what `get_params` gave must leave the very same object.
+            if changed:
+                template = clone(template).set_params(**changed)
+            params["architecture"] = template
         return super().set_params(**params)  # type: ignore[misc]
 
 
