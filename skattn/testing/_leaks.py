@@ -47,45 +47,45 @@ def checks_of(case: Case) -> Iterator[ModuleCheck]:
 def check_padding(architecture: Architecture, case: Case) -> None:
     """Change what is padded."""
     module = build(architecture, case.typical, stir=True)
-    inputs = case.inputs()
-    changed = dict(inputs)
-    for name in sorted(case.consumes & set(_COVERED)):
-        for covered in set(_COVERED[name]) & set(inputs):
-            changed[covered] = _overwritten(inputs[covered], inputs[name])
-    _expect_same(
-        _real(run(module, inputs), inputs, case),
-        _real(run(module, changed), inputs, case),
-        "The scores change with the values of padded positions (where mask is False). "
-        "Hand mask to every layer that mixes positions, and to the pooling: attention, "
-        "recurrences, convolutions, norms and means over positions.",
-    )
+    for inputs in _padded_inputs(case):
+        changed = dict(inputs)
+        for name in sorted(set(_COVERED) & set(inputs)):
+            for covered in set(_COVERED[name]) & set(inputs):
+                changed[covered] = _overwritten(inputs[covered], inputs[name])
+        _expect_same(
+            _real(run(module, inputs), inputs, case),
+            _real(run(module, changed), inputs, case),
+            "The scores change with the values of padded positions (where mask is "
+            "False). Hand mask to every layer that mixes positions, and to the "
+            "pooling: attention, recurrences, convolutions, norms and means.",
+        )
 
 
 def check_lengths(architecture: Architecture, case: Case) -> None:
     """Pad further, and run each sample alone without padding."""
     module = build(architecture, case.typical, stir=True)
-    inputs = case.inputs()
-    padded = {name: _padded(name, tensor) for name, tensor in inputs.items()}
-    scores = _real(run(module, inputs), inputs, case)
-    _expect_same(
-        scores,
-        _real(run(module, padded), padded, case),
-        f"The scores change when {_EXTRA_STEPS} more positions are padded at the end. "
-        "The engine pads to various lengths: let nothing depend on the tensor's "
-        "length, only on mask.",
-    )
-    for row, length in enumerate(inputs["mask"].sum(dim=1).tolist()):
-        alone = {name: tensor[row : row + 1] for name, tensor in inputs.items()}
-        own = {name: _cut(name, tensor, length) for name, tensor in alone.items()}
-        own.pop("mask")
+    for inputs in _padded_inputs(case):
+        padded = {name: _padded(name, tensor) for name, tensor in inputs.items()}
+        scores = _real(run(module, inputs), inputs, case)
         _expect_same(
-            _real(run(module, alone), alone, case),
-            _real(run(module, own), {**own, "mask": alone["mask"][:, :length]}, case),
-            f"A sample of length {length} alone, without mask, gets other scores than "
-            "the same sample padded and masked. Usual causes: a mean over all "
-            "positions instead of the real ones, or a last state that is read at the "
-            "end of the padding.",
+            scores,
+            _real(run(module, padded), padded, case),
+            f"The scores change when {_EXTRA_STEPS} more positions are padded at the "
+            "end. The engine pads to various lengths: let nothing depend on the "
+            "tensor's length, only on mask.",
         )
+        for row, length in enumerate(inputs["mask"].sum(dim=1).tolist()):
+            alone = {name: tensor[row : row + 1] for name, tensor in inputs.items()}
+            own = {name: _cut(name, tensor, length) for name, tensor in alone.items()}
+            real = {**own, "mask": own.pop("mask")}
+            _expect_same(
+                _real(run(module, alone), alone, case),
+                _real(run(module, own), real, case),
+                f"A sample of length {length} alone, without mask, gets other scores "
+                "than the same sample padded and masked. Usual causes: a mean over all "
+                "positions instead of the real ones, or a last state that is read at "
+                "the end of the padding.",
+            )
 
 
 def check_unobserved(architecture: Architecture, case: Case) -> None:
@@ -138,6 +138,14 @@ def check_batch(architecture: Architecture, case: Case) -> None:
     _expect_same(scores, _real(run(module, mixed)[:1], inputs, case), message)
     alone = {name: tensor[:1] for name, tensor in inputs.items()}
     _expect_same(scores, _real(run(module, alone), alone, case), message)
+
+
+def _padded_inputs(case: Case) -> Iterator[Inputs]:
+    """Draw padded batches with and without gaps: the engine passes both."""
+    inputs = case.inputs()
+    yield inputs
+    if "observed" in inputs:
+        yield {name: tensor for name, tensor in inputs.items() if name != "observed"}
 
 
 def _overwritten(tensor: Tensor, present: Tensor) -> Tensor:

@@ -54,12 +54,15 @@ def check_params(architecture: Architecture) -> None:
 def check_clone(architecture: Architecture) -> None:
     """Clone, and compare the parameters."""
     for variant in _variants(architecture):
-        copied = clone(variant)
+        try:
+            copied = clone(variant)
+        except RuntimeError as error:
+            raise Failure(f"{error}. Let the constructor only assign.") from error
         if copied is variant or not _same(copied.get_params(), variant.get_params()):
             raise Failure(
                 f"sklearn.base.clone of {variant!r} gives {copied!r}. Let the "
-                "constructor assign each parameter, and define neither __new__ nor "
-                "get_params."
+                "constructor only assign, and define no __new__, __sklearn_clone__ "
+                "or get_params."
             )
 
 

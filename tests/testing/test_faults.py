@@ -1,0 +1,49 @@
+"""The kit must be able to fail: each fault is caught by the right check."""
+
+import re
+
+import pytest
+from _faulty import FAULTS, Sound
+
+from skattn.testing import check_architecture, run_checks
+
+
+def failures(architecture, *, learning=False):
+    """Run the checks and return the messages of those that fail."""
+    told = {}
+    for name, check in check_architecture(architecture, ecosystem=False):
+        if name.endswith("overfits") and not learning:
+            continue
+        try:
+            check(architecture)
+        except AssertionError as error:
+            told[name] = str(error)
+    return told
+
+
+def test_a_sound_architecture_passes():
+    results = list(run_checks(Sound(), ecosystem=False))
+    assert [result for result in results if not result.passed] == []
+    assert {result.name.rpartition("/")[0] for result in results} == {
+        "",
+        "table-classification",
+        "series-regression",
+        "series-forecasting",
+    }
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected", "spreads", "says"),
+    [pytest.param(*given, id=given[0].__name__) for given in FAULTS],
+)
+def test_each_fault_is_caught(cls, expected, spreads, says):
+    told = failures(cls(), learning="overfits" in expected)
+    caught = {name.rpartition("/")[2] for name in told}
+    assert expected <= caught if spreads else expected == caught
+
+    assert any(re.search(says, message, re.DOTALL) for message in told.values()), told
+    for name, message in told.items():
+        subject = name.rpartition("/")[0]
+        where = f"{cls.name}, {subject}: " if subject else f"{cls.name}: "
+        assert message.startswith(where)
+        assert len(message) > len(where) + 20
