@@ -35,7 +35,8 @@ COMMON_CONSTRAINTS: dict[str, list[Any]] = {
     "early_stopping": ["boolean", StrOptions({"auto"})],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "patience": [_COUNT],
-    "input_scaling": [StrOptions({"standard", "quantile"}), None],
+    "linear_skip": ["boolean"],
+    "input_scaling": [StrOptions({"standard", "quantile", "auto"}), None],
     "device": [str],
     "precision": [StrOptions({"float32", "float64", "bfloat16"})],
     "compile": ["boolean"],
@@ -63,6 +64,8 @@ class ArchitectureParams:
     The architecture is replaced by a changed clone: an object that the user passed, or
     that candidates of a search share, is never modified.
     """
+
+    architecture: str | Architecture
 
     def set_params(self, **params: Any) -> Any:
         """Set parameters of this estimator and of its architecture.

@@ -28,9 +28,12 @@ _CONSTRAINTS = {
     "window_length": [Interval(Integral, 1, None, closed="left"), None],
     "normalization": [StrOptions({"last", "instance"}), None],
     "linear_skip": [StrOptions({"ols", "learned"}), None],
-    "calibration": [StrOptions({"conformal"}), None],
+    "calibration": [StrOptions({"refit", "split"}), None],
     "loss": [StrOptions({"squared_error", "absolute_error", "huber"})],
 }
+
+# Errors are kept for so many horizons at the end of the series, or half of it.
+_TAIL_HORIZONS = 10
 
 # An update takes small steps: it starts from weights that fit.
 _UPDATE_LR = 0.1
@@ -58,18 +61,21 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         window's standard deviation.
     linear_skip : {"ols", "learned"} or None, default="ols"
         A linear forecast beside the architecture's, whose own head starts at zero:
-        ``"ols"`` starts it at the ridge regression of the training windows and keeps
-        it, ``"learned"`` starts it there and trains it on.
-    calibration : "conformal" or None, default="conformal"
-        Hold out `validation_fraction` of the steps at the end, and take prediction
-        intervals from the errors on it. None trains on all steps, without intervals.
+        ``"ols"`` starts it at the ridge regression of the training windows,
+        ``"learned"`` at zero; both are trained on with the rest.
+    calibration : {"refit", "split"} or None, default="refit"
+        How prediction intervals come about. A net is trained without the tail of the
+        series, ten horizons or half of it, and its errors there are kept. ``"refit"``
+        then trains the net that forecasts on the whole series; ``"split"`` forecasts
+        with the first net, for half the time. None trains once on the whole series,
+        and there are no intervals.
     loss : {"squared_error", "absolute_error", "huber"}, default="huber"
         What training minimises, in units of each window.
-    max_epochs : int, default=60
+    max_epochs : int, default=20
         Passes over the training data, at most.
-    lr : float, default=0.002
+    lr : float, default=0.003
         Highest learning rate.
-    batch_size : int or "auto", default="auto"
+    batch_size : int or "auto", default=64
         Samples in a training step; ``"auto"`` makes about thirty steps an epoch, with
         batches between 16 and 256.
     optimizer : str or type, default="AdamW"
@@ -177,17 +183,17 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         window_length: int | None = None,
         normalization: str | None = "last",
         linear_skip: str | None = "ols",
-        calibration: str | None = "conformal",
+        calibration: str | None = "refit",
         loss: str = "huber",
-        max_epochs: int = 60,
-        lr: float = 2e-3,
-        batch_size: int | str = "auto",
+        max_epochs: int = 20,
+        lr: float = 3e-3,
+        batch_size: int | str = 64,
         optimizer: str | type = "AdamW",
         weight_decay: float = 1e-2,
         lr_schedule: str | None = "one_cycle",
         gradient_clip: float | None = 1.0,
         early_stopping: bool | str = "auto",
-        validation_fraction: float = 0.2,
+        validation_fraction: float = 0.1,
         patience: int = 16,
         device: str = "cpu",
         precision: str = "float32",
@@ -225,8 +231,7 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         super().__init__()
 
     def _fit(self, y: pd.DataFrame, X: Any, fh: Any) -> Self:
-        from skattn._engine._net import TrainingOptions, train
-        from skattn._engine._runtime import resolve_device, seeded
+        from skattn._engine._net import TrainingOptions
 
         check_parameters(self, **_CONSTRAINTS)
         y = regular(y)
@@ -235,54 +240,76 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         if self.horizon_ < 1:
             raise ValueError("fh holds no step in the future of the training series.")
         architecture = fitted_architecture(self.architecture, "forecasting", "series")
-        self.window_length_ = self._choose_window_length(len(values), y.index)
-        n_held_out = self._count_held_out(len(values))
-        past = values[: len(values) - n_held_out]
-        self._mean, self._scale = weighted_moments(past)
         self._check_gaps(architecture, values)
-
-        device = resolve_device(self.device)
+        self.window_length_ = self._choose_window_length(len(values), y.index)
+        self._seed = draw_seed(self.random_state)
         options = TrainingOptions.of(self)
-        samples = self._windows(past).samples([(0, self._origins(len(past)))])
-        held_out = None
-        if n_held_out:
+
+        n_tail = self._count_tail(len(values))
+        past = values[: len(values) - n_tail]
+        self._mean, self._scale = weighted_moments(past)
+        net = None
+        self._residuals = None
+        if n_tail:
+            net = self._train_net(past, architecture, y.columns, options)
             last_steps = np.arange(len(past) - 1, len(values) - 1)
-            held_out = self._windows(values).samples([(0, last_steps)])
-        stops = held_out is not None and stops_early(self.early_stopping, len(samples))
-        seed = draw_seed(self.random_state)
-        with seeded(seed, device, self.num_threads) as generator:
-            net = self._make_net(architecture, y.columns, options, samples)
-            valid = held_out if stops else None
-            train(net, samples, valid, options, generator)
+            tail = self._windows(values).samples([(0, last_steps)])
+            scores = self._scores(net, tail)
+            self._residuals = ConformalResiduals(scores, tail.targets().cpu().numpy())
+        if net is None or self.calibration == "refit":
+            net = self._train_net(values, architecture, y.columns, options)
         self.net_ = net
         self.architecture_ = architecture
         self.history_ = net.history
         self.n_iter_ = len(net.history)
-        self._seed = seed
-        self._residuals = None
-        if held_out is not None and self.calibration is not None:
-            scores = self._scores(held_out)
-            self._residuals = ConformalResiduals(
-                scores, held_out.targets().cpu().numpy()
-            )
         self._remember(y)
         return self
+
+    def _train_net(
+        self,
+        values: np.ndarray,
+        architecture: Architecture,
+        names: pd.Index,
+        options: Any,
+    ) -> Any:
+        """Train a new net on a series, with its own tail for early stopping."""
+        from skattn._engine._net import train
+        from skattn._engine._runtime import resolve_device, seeded
+
+        device = resolve_device(self.device)
+        n_valid = 0
+        if stops_early(self.early_stopping, len(self._origins(len(values)))):
+            n_valid = max(round(self.validation_fraction * len(values)), 1)
+            if len(values) - n_valid < 2:
+                raise ValueError(
+                    f"early_stopping holds out {n_valid} of {len(values)} steps, which "
+                    "leaves nothing to train on. Set early_stopping=False."
+                )
+        past = values[: len(values) - n_valid]
+        samples = self._windows(past).samples([(0, self._origins(len(past)))])
+        valid = None
+        if n_valid:
+            last_steps = np.arange(len(past) - 1, len(values) - 1)
+            valid = self._windows(values).samples([(0, last_steps)])
+        with seeded(self._seed, device, self.num_threads) as generator:
+            net = self._make_net(architecture, names, options, samples)
+            return train(net, samples, valid, options, generator)
 
     def _predict(self, fh: Any, X: Any) -> pd.DataFrame:
         samples = self._present_window()
         loc, scale = samples.moments()
-        return self._frame(self._scores(samples) * scale + loc, fh)
+        return self._frame(self._scores(self.net_, samples) * scale + loc, fh)
 
     def _predict_quantiles(self, fh: Any, X: Any, alpha: list[float]) -> pd.DataFrame:
         if self._residuals is None:
             raise ValueError(
                 "This forecaster has no held-out errors to make intervals from: "
                 f"calibration={self.calibration!r}. Fit it with "
-                "calibration='conformal' on a series of at least 4 steps."
+                "calibration='refit' or 'split' on a series of at least 4 steps."
             )
         samples = self._present_window()
         loc, scale = samples.moments()
-        scores = self._scores(samples)
+        scores = self._scores(self.net_, samples)
         frames = [
             self._frame((scores + self._residuals.quantile(level)) * scale + loc, fh)
             for level in alpha
@@ -333,12 +360,12 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         room = max((n_steps - self.horizon_) // 2, 2)
         return max(1, min(wanted, room, n_steps - 1))
 
-    def _count_held_out(self, n_steps: int) -> int:
-        """Count the steps at the end that training does not see."""
-        if self.calibration is None and self.early_stopping is False:
+    def _count_tail(self, n_steps: int) -> int:
+        """Count the steps at the end whose errors make the intervals."""
+        if self.calibration is None:
             return 0
-        count = max(round(self.validation_fraction * n_steps), 1)
-        return count if n_steps - count >= 3 else 0
+        count = min(_TAIL_HORIZONS * self.horizon_, n_steps // 2)
+        return count if n_steps - count >= 2 else 0
 
     def _check_gaps(self, architecture: Architecture, values: np.ndarray) -> None:
         if np.isnan(values).any() and "observed" not in architecture.consumes:
@@ -373,7 +400,7 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
     def _make_net(
         self, architecture: Architecture, names: pd.Index, options: Any, samples: Any
     ) -> Any:
-        from skattn._engine._linear import start_at_ridge
+        from skattn._engine._linear import fit_step_map
         from skattn._engine._losses import regression_loss
         from skattn._engine._net import Blueprint, make_net
         from skattn._engine._samples import Batches
@@ -387,17 +414,18 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
             length=self.window_length_,
             horizon=self.horizon_,
         )
-        blueprint = Blueprint(architecture, data, self.precision, self.linear_skip)
+        has_skip = self.linear_skip is not None
+        blueprint = Blueprint(architecture, data, self.precision, has_skip)
         net = make_net(blueprint, regression_loss(self.loss), options)
-        if self.linear_skip is not None:
+        if self.linear_skip == "ols":
             batches = Batches(samples, 1024, None, samples.store.device)
-            start_at_ridge(net.module_.skip, iter(batches))
+            fit_step_map(net.module_.skip, iter(batches))
         return net
 
-    def _scores(self, samples: Any) -> np.ndarray:
+    def _scores(self, net: Any, samples: Any) -> np.ndarray:
         from skattn._engine._net import predict_scores
 
-        return predict_scores(self.net_, samples, self.num_threads).double().numpy()
+        return predict_scores(net, samples, self.num_threads).double().numpy()
 
     def _present_window(self) -> Any:
         values = self._recent.to_numpy(dtype=np.float64)

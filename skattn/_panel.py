@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -30,6 +31,9 @@ class _PanelEstimator(ArchitectureParams):
     """What both panel estimators share: they hand series to their siblings."""
 
     _sibling: ClassVar[type]
+    get_params: Callable[..., dict[str, Any]]
+    check_is_fitted: Callable[[], None]
+    _check_convert_X_for_predict: Callable[[Any], Any]
 
     def _fit(self, X: Any, y: np.ndarray) -> Self:
         estimator = self._sibling(**self.get_params(deep=False))

@@ -29,6 +29,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
     """Fit and score an architecture on tables or panels of series."""
 
     _task: ClassVar[str]
+    net_: Any
 
     @abstractmethod
     def _make_target(self) -> Any:
@@ -58,6 +59,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         classes: Any,
         epochs: int | None,
     ) -> Self:
+        from skattn._engine._linear import fit_column_map
         from skattn._engine._net import Blueprint, make_net
 
         seed = draw_seed(self.random_state)
@@ -84,12 +86,16 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             target.learn(y, classes)
         self._encoder, self._target, self._seed = encoder, target, seed
 
-        def build(options: Any) -> Any:
+        def build(options: Any, samples: Any) -> Any:
             data = DataSpec(
                 task=self._task, n_outputs=target.n_outputs, **encoder.describe()
             )
-            blueprint = Blueprint(architecture, data, self.precision)
-            return make_net(blueprint, target.loss(), options)
+            has_skip = self.linear_skip and input == "table"
+            blueprint = Blueprint(architecture, data, self.precision, has_skip)
+            net = make_net(blueprint, target.loss(), options)
+            if has_skip:
+                fit_column_map(net.module_.skip, samples, net.criterion_)
+            return net
 
         return self._train(content, y, weight, epochs, build)
 
@@ -161,17 +167,19 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         samples = self._samples(content, target.encode(y))
         n_before = 0 if build is not None else len(self.net_.history)
         with seeded(self._seed + n_before, device, self.num_threads) as generator:
-            net = self.net_ if build is None else build(options)
+
+            def part(positions: np.ndarray | None) -> Any:
+                if positions is None:
+                    return None
+                kept = None if weights is None else weights[positions]
+                return samples.at(index[positions], kept)
+
+            train_samples = part(trained)
+            net = self.net_ if build is None else build(options, train_samples)
             train(
                 net,
-                samples.at(
-                    index[trained], None if weights is None else weights[trained]
-                ),
-                None
-                if held_out is None
-                else samples.at(
-                    index[held_out], None if weights is None else weights[held_out]
-                ),
+                train_samples,
+                part(held_out),
                 options,
                 generator,
                 epochs=epochs,

@@ -1,49 +1,98 @@
+"""Multi-head self-attention over the columns of a table or the steps of a series."""
+
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
-from skattn import Architecture, Choice
-from skattn.nn import EncoderBlock, FeatureTokens
+from skattn import Architecture, Choice, DataSpec, Float, Int
+from skattn.nn import (
+    EncoderBlock,
+    ScoreHead,
+    Tokens,
+    sinusoidal_positions,
+    step_positions,
+)
 
 
 class SelfAttention(Architecture):
     api_version = 1
     name = "self_attention"
-    supports = {"table": {"classification", "regression"}}
-    consumes = ("observed", "categories")
-    citation = "x"
-    search_space = {"num_heads": Choice(1, 2, 4, 8)}
+    supports = {
+        "table": {"classification", "regression"},
+        "series": {"classification", "regression", "forecasting"},
+    }
+    consumes = ("observed", "categories", "mask")
+    citation = (
+        "Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser, Polosukhin, "
+        "Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762"
+    )
+    search_space = {
+        "d_model": Choice(16, 32, 64, 128),
+        "num_heads": Choice(1, 2, 4, 8),
+        "num_layers": Int(1, 4),
+        "dropout": Float(0.0, 0.5),
+    }
 
-    def __init__(self, d_model=32, num_heads=4, num_layers=2, dropout=0.0):
+    def __init__(
+        self,
+        d_model: int = 32,
+        num_heads: int = 4,
+        num_layers: int = 2,
+        d_ff: int | None = None,
+        dropout: float = 0.1,
+    ) -> None:
         self.d_model = d_model
         self.num_heads = num_heads
         self.num_layers = num_layers
+        self.d_ff = d_ff
         self.dropout = dropout
 
-    def build(self, data):
-        return M(self, data)
+    def build(self, data: DataSpec) -> nn.Module:
+        """Build an untrained module; see `Architecture.build`."""
+        return _SelfAttention(self, data)
 
 
-class M(nn.Module):
-    def __init__(self, a, data):
+class _SelfAttention(nn.Module):
+    def __init__(self, params: SelfAttention, data: DataSpec) -> None:
         super().__init__()
-        self.tokens = FeatureTokens(data, a.d_model)
+        width = params.d_model
+        self.tokens = Tokens(data, width)
+        names = ("cls", self.tokens.axis)
+        self.cls = nn.Parameter(torch.empty(width))
+        nn.init.normal_(self.cls, std=0.1)
+        last = params.num_layers - 1
         self.blocks = nn.ModuleList(
             EncoderBlock(
-                a.d_model,
-                a.num_heads,
-                d_ff=2 * a.d_model,
-                dropout=a.dropout,
-                layer=str(i),
-                tokens="features",
+                width,
+                params.num_heads,
+                d_ff=params.d_ff or 2 * width,
+                dropout=params.dropout,
+                layer=f"blocks.{number}",
+                tokens=names,
+                queries="cls" if number == last else None,
             )
-            for i in range(a.num_layers)
+            for number in range(params.num_layers)
         )
-        self.norm = nn.LayerNorm(a.d_model)
-        self.head = nn.Linear(a.d_model, data.n_outputs)
+        self.norm = nn.LayerNorm(width)
+        self.head = ScoreHead(data, width)
 
-    def forward(self, x, observed=None, categories=None):
-        h = self.tokens(x, observed, categories)
-        for b in self.blocks:
-            h = b(h)
-        return self.head(self.norm(h).mean(1))
+    def forward(
+        self,
+        x: Tensor,
+        observed: Tensor | None = None,
+        categories: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Compute raw scores; see `Architecture`."""
+        h = self.tokens(x, observed, categories, mask)  # (batch, tokens, d_model)
+        if self.tokens.axis == "time":
+            h = h + sinusoidal_positions(step_positions(h, mask), h.shape[-1])
+        h = torch.cat([self.cls.expand(len(h), 1, -1), h], dim=1)
+        if mask is not None:
+            mask = functional.pad(mask, (1, 0), value=True)
+        for block in self.blocks[:-1]:
+            h = block(h, mask)
+        h = self.blocks[-1](h, mask, n_queries=1)[:, 0]  # (batch, d_model)
+        return self.head(self.norm(h))

@@ -1,97 +1,229 @@
-"""A linear skip beside an architecture, started in closed form."""
+"""A linear model beside an architecture, fitted before training begins.
+
+The architecture's own head starts at zero, so training starts at the linear model and
+learns what it leaves.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from torch import Tensor, nn
 
 from skattn._architecture import DataSpec
+from skattn._engine._losses import BinaryCrossEntropy, CrossEntropy, Loss, Poisson
 
 # Ridge strengths to choose from, in units of the inputs' mean square.
 _STRENGTHS = tuple(10.0**power for power in range(-4, 4))
 
 
 class LinearSkip(nn.Module):
-    """Add a linear forecast, shared over the targets, to an architecture's scores.
+    """Add the scores of a linear model to those of an architecture.
 
     Parameters
     ----------
     module : nn.Module
         Of the architecture; its ``head``, if it has one, starts at zero.
     data : DataSpec
-        What the architecture was built for.
-    is_learned : bool
-        Whether training changes the linear forecast.
+        What the architecture was built for: a table, or forecasting.
     """
 
-    def __init__(self, module: nn.Module, data: DataSpec, is_learned: bool) -> None:
+    def __init__(self, module: nn.Module, data: DataSpec) -> None:
         super().__init__()
         self.module = module
-        self.skip = nn.Linear(data.length, data.horizon)
-        self.n_targets = data.n_targets
+        is_table = data.input == "table"
+        self.skip = _ColumnMap(data) if is_table else _StepMap(data)
+        # The best linear scores of a table are known; moving them would overfit.
+        self.skip.requires_grad_(not is_table)
+        import os
+
+        self.skip.requires_grad_(os.environ.get("FREEZE", "1") != "1")
         head = getattr(module, "head", None)
-        for part in [self.skip, *([head] if isinstance(head, nn.Module) else [])]:
-            for parameter in part.parameters():
+        if isinstance(head, nn.Module):
+            for parameter in head.parameters():
                 nn.init.zeros_(parameter)
-        self.skip.requires_grad_(is_learned)
 
     def forward(self, x: Tensor, **optional: Tensor) -> Tensor:
-        """Forecast.
+        """Compute scores.
 
         Parameters
         ----------
-        x : Tensor of shape (batch, n_channels, length)
-            Windows.
+        x : Tensor
+            The main input.
         **optional : Tensor
             What the architecture consumes.
 
         Returns
         -------
-        scores : Tensor of shape (batch, n_targets, horizon)
-            The sum of both forecasts.
+        scores : Tensor
+            The sum of both models' scores.
         """
-        return self.skip(x[:, : self.n_targets]) + self.module(x, **optional)
+        return self.linear(x, **optional) + self.module(x, **optional)
+
+    def linear(self, x: Tensor, **optional: Tensor) -> Tensor:
+        """Compute the scores of the linear model alone; see `forward`."""
+        return self.skip(x, optional.get("categories"))
 
 
-def start_at_ridge(skip: nn.Linear, batches: Iterator[tuple[Any, Any]]) -> float | None:
-    """Set a linear skip to the ridge regression of its windows.
+class _StepMap(nn.Module):
+    """Map the steps of a window to those of a forecast, alike for all targets."""
 
-    The normal equations are accumulated batch by batch; the strength minimises
-    generalised cross-validation (Golub, Heath, Wahba, Technometrics 1979). Windows
-    whose targets are not all known are left out; without any, the skip stays zero.
+    def __init__(self, data: DataSpec) -> None:
+        super().__init__()
+        self.linear = nn.Linear(data.length, data.horizon)
+        self.n_targets = data.n_targets
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, categories: None = None) -> Tensor:
+        """Forecast: (batch, n_targets, horizon)."""
+        return self.linear(x[:, : self.n_targets])
+
+
+class _ColumnMap(nn.Module):
+    """Map the numbers and the categories of a row to scores."""
+
+    def __init__(self, data: DataSpec) -> None:
+        super().__init__()
+        self.linear = nn.Linear(data.n_features, data.n_outputs)
+        self.tables = nn.ModuleList(
+            nn.Embedding(count, data.n_outputs) for count in data.category_counts
+        )
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, categories: Tensor | None = None) -> Tensor:
+        """Compute scores: (batch, n_outputs)."""
+        scores = self.linear(x)
+        for column, table in enumerate(self.tables):
+            scores = scores + table(categories[:, column])
+        return scores
+
+
+def fit_column_map(skip: nn.Module, samples: Any, loss: Loss) -> None:
+    """Set the linear model of a table to scikit-learn's fit of the training rows.
+
+    Logistic regression for classes, Poisson regression for counts, ridge regression
+    for everything else, with scikit-learn's default strength.
 
     Parameters
     ----------
-    skip : nn.Linear
-        From the steps of a window to those of a forecast.
+    skip : nn.Module
+        `LinearSkip.skip` of a table.
+    samples : TensorSamples
+        Training samples.
+    loss : Loss
+        What the net is trained with.
+    """
+    rows = samples.index
+    inputs = {
+        name: tensor[rows].cpu().numpy() for name, tensor in samples.inputs.items()
+    }
+    target = samples.target[rows].double().cpu().numpy()
+    weight = None if samples.weight is None else samples.weight.double().cpu().numpy()
+    design = _design(inputs, [table.num_embeddings for table in skip.tables])
+    coefficients, intercept = _fit(design, target, weight, loss)
+    with torch.no_grad():
+        n_features = skip.linear.in_features
+        skip.linear.weight.copy_(torch.from_numpy(coefficients[:, :n_features]))
+        skip.linear.bias.copy_(torch.from_numpy(intercept))
+        start = n_features
+        for table in skip.tables:
+            part = coefficients[:, start : start + table.num_embeddings]
+            table.weight.copy_(torch.from_numpy(part.T))
+            start += table.num_embeddings
+
+
+def _design(inputs: dict[str, np.ndarray], counts: list[int]) -> Any:
+    """Put numbers and one-hot categories side by side, sparse where there are any."""
+    x = inputs["x"].astype(np.float64)
+    if not counts:
+        return x
+    rows = np.arange(len(x))
+    parts = [sparse.csr_matrix(x)]
+    for column, count in enumerate(counts):
+        place = (rows, inputs["categories"][:, column])
+        parts.append(sparse.csr_matrix((np.ones(len(x)), place), (len(x), count)))
+    return sparse.hstack(parts, format="csr")
+
+
+def _fit(
+    design: Any, target: np.ndarray, weight: np.ndarray | None, loss: Loss
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit one model a target; return (n_outputs, n_columns) and (n_outputs,)."""
+    if isinstance(loss, CrossEntropy):
+        fits = [
+            _fit_classes(design, column, weight, count)
+            for column, count in zip(target.T, loss.class_counts, strict=True)
+        ]
+    elif isinstance(loss, BinaryCrossEntropy):
+        fits = [_fit_classes(design, column, weight, 2) for column in target.T]
+        fits = [(c[1:] - c[:1], i[1:] - i[:1]) for c, i in fits]
+    else:
+        fits = []
+        for column in target.T:
+            if isinstance(loss, Poisson):
+                model = PoissonRegressor(alpha=1 / len(column), max_iter=1000)
+            else:
+                model = Ridge()
+            model.fit(design, column, sample_weight=weight)
+            fits.append((np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)))
+    return np.vstack([c for c, _ in fits]), np.concatenate([i for _, i in fits])
+
+
+def _fit_classes(
+    design: Any, codes: np.ndarray, weight: np.ndarray | None, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit logistic regression; a class that is absent keeps the score zero."""
+    coefficients, intercept = np.zeros((count, design.shape[1])), np.zeros(count)
+    present = np.unique(codes).astype(int)
+    if len(present) < 2:
+        return coefficients, intercept
+    model = LogisticRegression(max_iter=1000).fit(design, codes, sample_weight=weight)
+    if len(present) == 2:  # one score, shared by two opposite halves
+        halves = np.array([[-0.5], [0.5]])
+        coefficients[present] = halves * model.coef_
+        intercept[present] = halves[:, 0] * model.intercept_
+    else:
+        coefficients[present], intercept[present] = model.coef_, model.intercept_
+    return coefficients, intercept
+
+
+def fit_step_map(skip: nn.Module, batches: Iterator[tuple[Any, Any]]) -> None:
+    """Set the linear model of a forecaster to the ridge regression of its windows.
+
+    The normal equations are accumulated batch by batch; the strength minimises
+    generalised cross-validation (Golub, Heath, Wahba, Technometrics 1979). Windows
+    whose targets are not all known are left out; without any, the model stays zero.
+
+    Parameters
+    ----------
+    skip : nn.Module
+        `LinearSkip.skip` of a forecaster.
     batches : iterator of (inputs, target)
         From the training samples.
-
-    Returns
-    -------
-    strength : float or None
-        The chosen one, in units of the inputs' mean square.
     """
-    width = skip.in_features + 1
+    width = skip.linear.in_features + 1
     gram = torch.zeros(width, width, dtype=torch.float64)
-    cross = torch.zeros(width, skip.out_features, dtype=torch.float64)
+    cross = torch.zeros(width, skip.linear.out_features, dtype=torch.float64)
     square = 0.0
     for inputs, target in batches:
         goal = target.values.double().flatten(0, 1).cpu()  # (batch * targets, horizon)
-        n_targets = target.values.shape[1]
-        design = inputs["x"][:, :n_targets].double().flatten(0, 1).cpu()
+        window = inputs["x"][:, : skip.n_targets].double().flatten(0, 1).cpu()
         known = ~goal.isnan().any(dim=1)
         goal = goal[known]
-        design = nn.functional.pad(design[known], (0, 1), value=1.0)
+        design = nn.functional.pad(window[known], (0, 1), value=1.0)
         gram += design.T @ design
         cross += design.T @ goal
         square += float(goal.square().sum())
     count = float(gram[-1, -1])
     if count < 2:
-        return None
+        return
     mean_x, mean_y = gram[-1, :-1] / count, cross[-1] / count
     centred = gram[:-1, :-1] - count * torch.outer(mean_x, mean_x)
     covariance = cross[:-1] - count * torch.outer(mean_x, mean_y)
@@ -100,19 +232,17 @@ def start_at_ridge(skip: nn.Linear, batches: Iterator[tuple[Any, Any]]) -> float
     values = values.clamp(min=0.0)
     rotated = vectors.T @ covariance
     unit = max(float(values.mean()), torch.finfo(torch.float64).tiny)
-    best = (float("inf"), 0.0)
+    best = (float("inf"), _STRENGTHS[-1])
     for strength in _STRENGTHS:
-        shrunk = values / (values + strength * unit)
-        coefficients = rotated / (values + strength * unit)[:, None]
+        damped = values + strength * unit
+        coefficients = rotated / damped[:, None]
         explained = 2 * (rotated * coefficients).sum()
         explained -= (values[:, None] * coefficients.square()).sum()
-        residual = max(total - float(explained), 0.0)
-        freedom = 1 - (1 + float(shrunk.sum())) / count
+        freedom = 1 - (1 + float((values / damped).sum())) / count
         if freedom > 0:
+            residual = max(total - float(explained), 0.0)
             best = min(best, (residual / freedom**2, strength))
-    strength = best[1] or _STRENGTHS[-1]
-    weight = vectors @ (rotated / (values + strength * unit)[:, None])
+    weight = vectors @ (rotated / (values + best[1] * unit)[:, None])
     with torch.no_grad():
-        skip.weight.copy_(weight.T)
-        skip.bias.copy_(mean_y - mean_x @ weight)
-    return strength
+        skip.linear.weight.copy_(weight.T)
+        skip.linear.bias.copy_(mean_y - mean_x @ weight)

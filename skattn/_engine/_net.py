@@ -79,24 +79,24 @@ class Blueprint:
         For which data.
     precision : str
         The estimator's parameter.
-    linear_skip : {"ols", "learned"} or None, default=None
-        Put a linear forecast beside the architecture's, and train it or not.
+    linear_skip : bool, default=False
+        Put a linear model beside the architecture's.
     """
 
     architecture: Architecture
     data: DataSpec
     precision: str
-    linear_skip: str | None = None
+    linear_skip: bool = False
 
     def __call__(self) -> nn.Module:
         module = self.architecture.build(self.data)
-        if self.linear_skip is not None:
-            module = LinearSkip(module, self.data, self.linear_skip == "learned")
+        if self.linear_skip:
+            module = LinearSkip(module, self.data)
         return module.to(PRECISIONS[self.precision])
 
 
 def automatic_batch_size(n_samples: int) -> int:
-    """Choose a batch size: about thirty steps an epoch, between 16 and 256 samples.
+    """Choose a batch size: at least eight steps an epoch, of 8 to 256 samples.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def automatic_batch_size(n_samples: int) -> int:
     batch_size : int
         A power of two.
     """
-    return int(2 ** max(4, min(8, round(math.log2(max(n_samples / 30, 1))))))
+    return int(2 ** max(3, min(8, math.floor(math.log2(max(n_samples / 8, 1))))))
 
 
 def optimizer_class(optimizer: str | type) -> type[torch.optim.Optimizer]:
@@ -236,6 +236,7 @@ class Net(NeuralNet):
         **params: Any,
     ) -> None:
         super().__init__(module, criterion, **params)
+        self.device: str
         self.precision = precision
         self.weight_decay = weight_decay
 
@@ -285,6 +286,15 @@ class Net(NeuralNet):
         losses = self.criterion_(y_pred, y_true.values)
         if y_true.weight is not None:
             losses = losses * y_true.weight
+        import os
+
+        if training and hasattr(self.module_, "rest"):
+            return (
+                losses.mean()
+                + float(os.environ.get("SHR", "0"))
+                / self.n_
+                * self.module_.rest.square().mean(0).sum()
+            )
         return losses.mean()
 
     def _set_training(self, training: bool = True) -> None:
@@ -506,6 +516,7 @@ def train(
         net.batch_size = options.batch_size
     net.max_epochs = options.max_epochs if epochs is None else epochs
     net.generator_ = generator
+    net.n_ = len(samples)
     net.callbacks = _callbacks(net, samples, valid, options, scheduled=epochs is None)
     if not hasattr(net, "optimizer_"):
         net._initialize_optimizer()

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.preprocessing import QuantileTransformer
+from scipy.stats import norm
+
+# With fewer rows, ranks are too coarse a scale.
+QUANTILES_FROM = 1000
+
+_MAX_KNOTS = 1000
 
 
 class Scaler:
@@ -11,8 +16,9 @@ class Scaler:
 
     Parameters
     ----------
-    scaling : {"standard", "quantile"} or None
-        Mean 0 and standard deviation 1, a normal distribution by ranks, or nothing.
+    scaling : {"standard", "quantile", "auto"} or None
+        Mean 0 and standard deviation 1, a normal distribution by ranks, or nothing;
+        ``"auto"`` takes ranks from 1,000 rows, where they are known well.
     """
 
     def __init__(self, scaling: str | None) -> None:
@@ -26,21 +32,21 @@ class Scaler:
         values : ndarray of shape (n, n_columns)
             May hold NaN.
         weight : ndarray of shape (n,), optional
-            Weights of the rows, for the standard scaling.
+            Weights of the rows.
 
         Returns
         -------
         self : Scaler
             Fitted.
         """
-        if self.scaling == "standard":
+        self.scaling_ = self.scaling
+        if self.scaling == "auto":
+            has_many = len(values) >= QUANTILES_FROM
+            self.scaling_ = "quantile" if has_many else "standard"
+        if self.scaling_ == "quantile":
+            self.knots_ = [_normal_scores(column, weight) for column in values.T]
+        elif self.scaling_ == "standard":
             self.mean_, self.scale_ = weighted_moments(values, weight)
-        elif self.scaling == "quantile" and values.shape[1]:
-            self.ranks_ = QuantileTransformer(
-                n_quantiles=min(1000, len(values)),
-                output_distribution="normal",
-                subsample=None,
-            ).fit(values)
         return self
 
     def transform(self, values: np.ndarray) -> np.ndarray:
@@ -56,11 +62,35 @@ class Scaler:
         scaled : ndarray of shape (n, n_columns)
             A new array.
         """
-        if self.scaling == "standard":
+        if self.scaling_ == "standard":
             return (values - self.mean_) / self.scale_
-        if self.scaling == "quantile" and values.shape[1]:
-            return self.ranks_.transform(values)
-        return values.copy()
+        scaled = values.copy()
+        if self.scaling_ == "quantile":
+            for column, (seen, score) in enumerate(self.knots_):
+                scaled[:, column] = np.interp(values[:, column], seen, score)
+        return scaled
+
+
+def _normal_scores(
+    column: np.ndarray, weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Map the values of a column to normal quantiles of their ranks.
+
+    Equal values share the middle of their ranks (unlike in scikit-learn's
+    `QuantileTransformer`, where a frequent lowest value becomes an outlier).
+    """
+    known = ~np.isnan(column)
+    if not known.any():
+        return np.zeros(1), np.zeros(1)
+    seen, place = np.unique(column[known], return_inverse=True)
+    shares = np.bincount(place, None if weight is None else weight[known])
+    rank = (shares.cumsum() - shares / 2) / shares.sum()
+    if len(seen) > _MAX_KNOTS:
+        picked = np.searchsorted(rank, np.linspace(0, 1, _MAX_KNOTS)[1:-1])
+        picked = np.unique(np.concatenate([[0], picked, [len(seen) - 1]]))
+        picked = picked[picked < len(seen)]
+        seen, rank = seen[picked], rank[picked]
+    return seen, norm.ppf(rank)
 
 
 def weighted_moments(

@@ -28,7 +28,7 @@ class SeriesEncoder:
     input = "series"
 
     def __init__(self, scaling: str | None, architecture: Any, estimator: Any) -> None:
-        self.scaler = Scaler(scaling)
+        self.scaler = Scaler("standard" if scaling == "auto" else scaling)
         self.consumes: Collection[str] = architecture.consumes
         self.architecture_name = architecture.name
         self.estimator_name = type(estimator).__name__

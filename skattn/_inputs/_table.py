@@ -166,19 +166,18 @@ class TableEncoder:
         fields : dict of str to object
             Fields of `DataSpec`.
         """
-        tokens = self.axis_names("features")
         n_categorical = len(self.categorical_) if "categories" in self.consumes else 0
         counts = tuple(len(known) + 1 for known in self.categories_)[:n_categorical]
         return {
             "input": "table",
-            "n_features": len(tokens) - n_categorical,
+            "n_features": self.length - n_categorical,
             "category_counts": counts,
         }
 
     @property
     def length(self) -> int:
         """Columns that the module sees."""
-        return len(self.axis_names("features"))
+        return len(self._feature_names())
 
     def axis_names(self, axis: str, content: Any = None) -> list[str] | None:
         """Name the positions along an axis of attention.
@@ -195,8 +194,9 @@ class TableEncoder:
         names : list of str or None
             Numeric columns, then indicators, then categories; None for another axis.
         """
-        if axis != "features":
-            return None
+        return self._feature_names() if axis == "features" else None
+
+    def _feature_names(self) -> list[str]:
         names = [self.names_[at] for at in self.numeric_]
         if "observed" not in self.consumes:
             names += [
@@ -311,7 +311,7 @@ class TableEncoder:
         )
 
 
-def _column(X: Any, at: int) -> pd.Series:
+def _column(X: Any, at: Any) -> pd.Series:
     return X.iloc[:, at] if isinstance(X, pd.DataFrame) else pd.Series(X[:, at])
 
 

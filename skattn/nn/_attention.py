@@ -227,7 +227,7 @@ class MultiheadAttention(nn.Module):
             )
         self.num_heads = num_heads
         self.dropout = dropout
-        self.names = {"layer": layer, "kind": kind, "queries": queries, "keys": keys}
+        self.layer, self.kind, self.queries, self.keys = layer, kind, queries, keys
         self.project_query = nn.Linear(d_model, d_model)
         self.project_key_value = nn.Linear(d_model, 2 * d_model)
         self.project_out = nn.Linear(d_model, d_model)
@@ -265,7 +265,10 @@ class MultiheadAttention(nn.Module):
             mask=mask,
             causal=causal,
             dropout=self.dropout if self.training else 0.0,
-            **self.names,
+            layer=self.layer,
+            kind=self.kind,
+            queries=self.queries,
+            keys=self.keys,
         )  # (batch, heads, queries, d_head)
         return self.project_out(heads.transpose(1, 2).flatten(2))
 

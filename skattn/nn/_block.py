@@ -32,6 +32,8 @@ class EncoderBlock(nn.Module):
         Name of the layer in records.
     tokens : str or tuple of str
         What the tokens are; see `skattn.nn.record`.
+    queries : str or tuple of str, optional
+        What the first tokens are, where only these are transformed.
 
     Examples
     --------
@@ -51,23 +53,28 @@ class EncoderBlock(nn.Module):
         dropout: float,
         layer: str,
         tokens: Axis,
+        queries: Axis | None = None,
     ) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(d_model)
         self.attention = MultiheadAttention(
-            d_model, num_heads, layer=layer, queries=tokens, keys=tokens
+            d_model, num_heads, layer=layer, queries=queries or tokens, keys=tokens
         )
         self.norm_feed_forward = nn.LayerNorm(d_model)
         self.feed_forward = nn.Sequential(
             nn.Linear(d_model, d_ff),
-            nn.GELU(),
+            nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(d_ff, d_model),
         )
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, h: Tensor, mask: Tensor | None = None, causal: bool = False
+        self,
+        h: Tensor,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        n_queries: int | None = None,
     ) -> Tensor:
         """Transform tokens.
 
@@ -79,12 +86,15 @@ class EncoderBlock(nn.Module):
             True where a token is real.
         causal : bool, default=False
             A token sees only itself and those before it.
+        n_queries : int, optional
+            Transform only so many first tokens; all are attended to.
 
         Returns
         -------
-        h : Tensor of shape (batch, tokens, d_model)
+        h : Tensor of shape (batch, tokens or n_queries, d_model)
             Transformed tokens.
         """
         normed = self.norm_attention(h)
-        h = h + self.dropout(self.attention(normed, normed, mask, causal))
+        attended = self.attention(normed[:, :n_queries], normed, mask, causal)
+        h = h[:, :n_queries] + self.dropout(attended)
         return h + self.dropout(self.feed_forward(self.norm_feed_forward(h)))

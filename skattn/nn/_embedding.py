@@ -1,11 +1,10 @@
-"""From the tensors of the contract to tokens of width d_model."""
+"""Columns of a table as tokens."""
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from skattn._architecture import DataSpec
 
@@ -13,9 +12,18 @@ from skattn._architecture import DataSpec
 class FeatureTokens(nn.Module):
     r"""One token for each column of a table.
 
-    A number :math:`x_j` becomes :math:`b_j + x_j w_j`, a category its row of a table,
-    as in Gorishniy et al., "Revisiting Deep Learning Models for Tabular Data", NeurIPS
-    2021, arXiv 2106.11959. A missing number becomes a learned token of its column.
+    A number is written in a piecewise linear code of :math:`B` bins and mapped by
+    weights of its own column,
+
+    .. math:: t_j = \mathrm{ReLU}\bigl(b_j + W_j [x_j;\, e_1(x_j); \dots;
+              e_{B-1}(x_j)]\bigr), \quad
+              e_k(x) = \mathrm{clip}\left(\frac{x - a_k}{a_{k+1} - a_k}, 0, 1\right),
+
+    with bin edges :math:`a_k` at quantiles of the standard normal distribution, to
+    which the estimator scales the columns. Gorishniy, Rubachev, Babenko, "On Embeddings
+    for Numerical Features in Tabular Deep Learning", NeurIPS 2022, arXiv 2203.05556;
+    there the edges are quantiles of the data. A category becomes a row of a table of
+    its column, a missing number a token of its column.
 
     Parameters
     ----------
@@ -23,6 +31,8 @@ class FeatureTokens(nn.Module):
         Of a table.
     d_model : int
         Width of a token.
+    n_bins : int, default=32
+        Bins of the code.
 
     Examples
     --------
@@ -37,20 +47,25 @@ class FeatureTokens(nn.Module):
     torch.Size([5, 3, 8])
     """
 
-    def __init__(self, data: DataSpec, d_model: int) -> None:
+    edges: Tensor
+
+    def __init__(self, data: DataSpec, d_model: int, n_bins: int = 32) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(d_model)
-        self.weight = nn.Parameter(torch.empty(data.n_features, d_model))
-        self.bias = nn.Parameter(torch.empty(data.n_features, d_model))
-        self.missing = nn.Parameter(torch.zeros(data.n_features, d_model))
-        nn.init.uniform_(self.weight, -bound, bound)
-        nn.init.uniform_(self.bias, -bound, bound)
-        self.tables = nn.ModuleList(
-            nn.Embedding(count, d_model) for count in data.category_counts
-        )
-        for table in self.tables:
-            nn.init.uniform_(table.weight, -bound, bound)
-            nn.init.zeros_(table.weight[0])  # missing or unknown
+        levels = torch.linspace(0.5 / n_bins, 1 - 0.5 / n_bins, n_bins)
+        normal = torch.distributions.Normal(0.0, 1.0)
+        self.register_buffer("edges", normal.icdf(levels))
+        n_features = data.n_features
+        self.weight = nn.Parameter(torch.empty(n_features, n_bins, d_model))
+        self.bias = nn.Parameter(torch.empty(n_features, d_model))
+        self.missing = nn.Parameter(torch.empty(n_features, d_model))
+        nn.init.normal_(self.weight, std=n_bins**-0.5)
+        nn.init.normal_(self.bias, std=0.1)
+        nn.init.normal_(self.missing, std=0.1)
+        self.tables = nn.ModuleList()
+        for count in data.category_counts:
+            table = nn.Embedding(count, d_model)
+            nn.init.normal_(table.weight, std=0.3)
+            self.tables.append(table)
 
     def forward(
         self,
@@ -74,12 +89,17 @@ class FeatureTokens(nn.Module):
         tokens : Tensor of shape (batch, n_features + n_categorical, d_model)
             Numeric columns first.
         """
-        tokens = self.bias + x[..., None] * self.weight
+        number = x[..., None]  # (batch, features, 1)
+        pieces = (number - self.edges[:-1]) / (self.edges[1:] - self.edges[:-1])
+        code = torch.cat([number, pieces.clamp(0.0, 1.0)], dim=-1)
+        # One matrix product for each column: (features, batch, d_model).
+        mapped = torch.bmm(code.transpose(0, 1), self.weight)
+        tokens = functional.relu(mapped.transpose(0, 1) + self.bias)
         if observed is not None:
             tokens = torch.where(observed[..., None], tokens, self.missing)
         if categories is None:
             return tokens
         embedded = [
-            table(categories[:, number]) for number, table in enumerate(self.tables)
+            table(categories[:, column]) for column, table in enumerate(self.tables)
         ]
         return torch.cat([tokens, torch.stack(embedded, dim=1)], dim=1)

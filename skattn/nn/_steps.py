@@ -10,6 +10,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from skattn._architecture import DataSpec
 
@@ -69,7 +70,7 @@ def sinusoidal_positions(positions: Tensor, d_model: int) -> Tensor:
 
 
 class StepTokens(nn.Module):
-    """One token for each time step: a short convolution over all channels.
+    """One token for each time step: short convolutions over all channels.
 
     Missing values count as zero, beside a channel that says where they are.
 
@@ -80,7 +81,9 @@ class StepTokens(nn.Module):
     d_model : int
         Width of a token.
     kernel_size : int, default=3
-        Steps that a token sees, centred on its own; odd.
+        Steps that a convolution sees, centred on its own; odd.
+    depth : int, default=1
+        Convolutions behind each other, with GELU between them.
 
     Examples
     --------
@@ -92,10 +95,14 @@ class StepTokens(nn.Module):
     torch.Size([5, 7, 8])
     """
 
-    def __init__(self, data: DataSpec, d_model: int, kernel_size: int = 3) -> None:
+    def __init__(
+        self, data: DataSpec, d_model: int, kernel_size: int = 3, depth: int = 1
+    ) -> None:
         super().__init__()
-        self.convolution = nn.Conv1d(
-            2 * data.n_channels, d_model, kernel_size, padding=kernel_size // 2
+        widths = [2 * data.n_channels] + depth * [d_model]
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(width, d_model, kernel_size, padding=kernel_size // 2)
+            for width in widths[:-1]
         )
 
     def forward(
@@ -123,8 +130,14 @@ class StepTokens(nn.Module):
         missing = (~known).to(x.dtype)
         if mask is not None:
             missing = missing * mask[:, None]
-        both = torch.cat([torch.where(known, x, 0.0), missing], dim=1)
-        return self.convolution(both).transpose(1, 2)  # (batch, length, d_model)
+        h = torch.cat([torch.where(known, x, 0.0), missing], dim=1)
+        for number, convolution in enumerate(self.convolutions):
+            if number:
+                h = functional.gelu(h)
+                if mask is not None:  # what lies beyond the ends stays zero
+                    h = torch.where(mask[:, None], h, 0.0)
+            h = convolution(h)
+        return h.transpose(1, 2)  # (batch, length, d_model)
 
 
 def take_steps(h: Tensor, index: Tensor) -> Tensor:

@@ -12,6 +12,9 @@ from skattn.nn._steps import StepTokens
 class Tokens(nn.Module):
     """Embed a table by its columns and series by their time steps.
 
+    Panels of series go through two convolutions over five steps, forecasting windows,
+    which are fewer and overlap, through one over three.
+
     Parameters
     ----------
     data : DataSpec
@@ -38,9 +41,12 @@ class Tokens(nn.Module):
         super().__init__()
         self.is_table = data.input == "table"
         self.axis = "features" if self.is_table else "time"
-        self.embed = (
-            FeatureTokens(data, d_model) if self.is_table else StepTokens(data, d_model)
-        )
+        if self.is_table:
+            self.embed: nn.Module = FeatureTokens(data, d_model)
+        elif data.task == "forecasting":
+            self.embed = StepTokens(data, d_model, kernel_size=3, depth=1)
+        else:
+            self.embed = StepTokens(data, d_model, kernel_size=5, depth=2)
 
     def forward(
         self,
