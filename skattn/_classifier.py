@@ -20,13 +20,13 @@ class AttentionClassifier(ClassifierMixin, SupervisedEstimator):
     architecture : str or Architecture, default="self_attention"
         A registered name (see `skattn.list_architectures`) or an instance, whose
         hyper-parameters can be set and searched as ``architecture__x``.
-    max_epochs : int, default=100
+    max_epochs : int, default=50
         Passes over the training data, at most.
-    lr : float, default=0.001
+    lr : float, default=0.002
         Highest learning rate.
     batch_size : int or "auto", default="auto"
-        Samples in a training step; ``"auto"`` makes about thirty steps an epoch, with
-        batches between 16 and 256.
+        Samples in a training step; ``"auto"`` makes at least eight steps an epoch,
+        with batches of a power of two between 8 and 256.
     optimizer : str or type, default="AdamW"
         An optimizer of `torch.optim`, by name or class.
     weight_decay : float, default=0.01
@@ -48,9 +48,14 @@ class AttentionClassifier(ClassifierMixin, SupervisedEstimator):
         holds out.
     patience : int, default=16
         Epochs without improvement before training stops.
-    input_scaling : {"standard", "quantile"} or None, default="standard"
+    linear_skip : bool, default=True
+        On a table, put a linear model beside the architecture: logistic, Poisson or
+        ridge regression by scikit-learn, fitted before training and kept; the
+        architecture learns what it leaves.
+    input_scaling : {"auto", "standard", "quantile"} or None, default="auto"
         Scaling of the numeric columns or channels, learned from the training part:
         zero mean and unit variance, a normal distribution by ranks, or none.
+        ``"auto"`` takes ranks for tables from 1,000 rows.
     categorical_features : "from_dtype", None or array-like of bool, int or str, \
 default="from_dtype"
         Which columns of a table are categorical, as in
@@ -132,8 +137,8 @@ default="from_dtype"
         self,
         architecture: Any = DEFAULT_ARCHITECTURE,
         *,
-        max_epochs: int = 100,
-        lr: float = 1e-3,
+        max_epochs: int = 50,
+        lr: float = 2e-3,
         batch_size: int | str = "auto",
         optimizer: str | type = "AdamW",
         weight_decay: float = 1e-2,

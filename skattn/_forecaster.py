@@ -76,8 +76,8 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
     lr : float, default=0.003
         Highest learning rate.
     batch_size : int or "auto", default=64
-        Samples in a training step; ``"auto"`` makes about thirty steps an epoch, with
-        batches between 16 and 256.
+        Samples in a training step; ``"auto"`` makes at least eight steps an epoch,
+        with batches of a power of two between 8 and 256.
     optimizer : str or type, default="AdamW"
         An optimizer of `torch.optim`, by name or class.
     weight_decay : float, default=0.01

@@ -102,13 +102,13 @@ class AttentionTimeSeriesClassifier(_PanelEstimator, BaseClassifier):
     architecture : str or Architecture, default="self_attention"
         A registered name (see `skattn.list_architectures`) or an instance, whose
         hyper-parameters can be set and searched as ``architecture__x``.
-    max_epochs : int, default=100
+    max_epochs : int, default=50
         Passes over the training data, at most.
-    lr : float, default=0.001
+    lr : float, default=0.002
         Highest learning rate.
     batch_size : int or "auto", default="auto"
-        Samples in a training step; ``"auto"`` makes about thirty steps an epoch, with
-        batches between 16 and 256.
+        Samples in a training step; ``"auto"`` makes at least eight steps an epoch,
+        with batches of a power of two between 8 and 256.
     optimizer : str or type, default="AdamW"
         An optimizer of `torch.optim`, by name or class.
     weight_decay : float, default=0.01
@@ -129,9 +129,10 @@ class AttentionTimeSeriesClassifier(_PanelEstimator, BaseClassifier):
         Part of the samples, of each class, that early stopping holds out.
     patience : int, default=16
         Epochs without improvement before training stops.
-    input_scaling : {"standard", "quantile"} or None, default="standard"
-        Scaling of the numeric columns or channels, learned from the training part:
-        zero mean and unit variance, a normal distribution by ranks, or none.
+    input_scaling : {"auto", "standard", "quantile"} or None, default="auto"
+        Scaling of the channels, learned from the training part: zero mean and unit
+        variance, a normal distribution by ranks, or none. ``"auto"`` is
+        ``"standard"``.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for the best that
         is present. A device that is absent is an error.
@@ -192,8 +193,8 @@ class AttentionTimeSeriesClassifier(_PanelEstimator, BaseClassifier):
         self,
         architecture: Any = DEFAULT_ARCHITECTURE,
         *,
-        max_epochs: int = 100,
-        lr: float = 1e-3,
+        max_epochs: int = 50,
+        lr: float = 2e-3,
         batch_size: int | str = "auto",
         optimizer: str | type = "AdamW",
         weight_decay: float = 1e-2,
@@ -203,7 +204,7 @@ class AttentionTimeSeriesClassifier(_PanelEstimator, BaseClassifier):
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         patience: int = 16,
-        input_scaling: str | None = "standard",
+        input_scaling: str | None = "auto",
         device: str = "cpu",
         precision: str = "float32",
         compile: bool = False,
@@ -263,13 +264,13 @@ default="squared_error"
         What training minimises; see `AttentionRegressor`.
     quantile : float or None, default=None
         Which quantile ``loss="quantile"`` predicts.
-    max_epochs : int, default=100
+    max_epochs : int, default=50
         Passes over the training data, at most.
-    lr : float, default=0.001
+    lr : float, default=0.002
         Highest learning rate.
     batch_size : int or "auto", default="auto"
-        Samples in a training step; ``"auto"`` makes about thirty steps an epoch, with
-        batches between 16 and 256.
+        Samples in a training step; ``"auto"`` makes at least eight steps an epoch,
+        with batches of a power of two between 8 and 256.
     optimizer : str or type, default="AdamW"
         An optimizer of `torch.optim`, by name or class.
     weight_decay : float, default=0.01
@@ -288,9 +289,10 @@ default="squared_error"
         Part of the samples that early stopping holds out.
     patience : int, default=16
         Epochs without improvement before training stops.
-    input_scaling : {"standard", "quantile"} or None, default="standard"
-        Scaling of the numeric columns or channels, learned from the training part:
-        zero mean and unit variance, a normal distribution by ranks, or none.
+    input_scaling : {"auto", "standard", "quantile"} or None, default="auto"
+        Scaling of the channels, learned from the training part: zero mean and unit
+        variance, a normal distribution by ranks, or none. ``"auto"`` is
+        ``"standard"``.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for the best that
         is present. A device that is absent is an error.
@@ -350,8 +352,8 @@ default="squared_error"
         *,
         loss: str = "squared_error",
         quantile: float | None = None,
-        max_epochs: int = 100,
-        lr: float = 1e-3,
+        max_epochs: int = 50,
+        lr: float = 2e-3,
         batch_size: int | str = "auto",
         optimizer: str | type = "AdamW",
         weight_decay: float = 1e-2,
@@ -360,7 +362,7 @@ default="squared_error"
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         patience: int = 16,
-        input_scaling: str | None = "standard",
+        input_scaling: str | None = "auto",
         device: str = "cpu",
         precision: str = "float32",
         compile: bool = False,

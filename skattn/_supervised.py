@@ -24,6 +24,11 @@ from skattn._base import (
 )
 from skattn._inputs import SeriesEncoder, TableEncoder, input_of
 
+# A classifier's scores are shrunk towards those of its linear skip as if so many
+# samples had told that the linear model is right; else a net fits the few rows that
+# it misses.
+_PRIOR_SAMPLES = 300
+
 
 class SupervisedEstimator(ArchitectureParams, BaseEstimator):
     """Fit and score an architecture on tables or panels of series."""
@@ -92,7 +97,10 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             )
             has_skip = self.linear_skip and input == "table"
             blueprint = Blueprint(architecture, data, self.precision, has_skip)
-            net = make_net(blueprint, target.loss(), options)
+            shrinkage = 0.0
+            if has_skip and self._task == "classification":
+                shrinkage = _PRIOR_SAMPLES / len(samples)
+            net = make_net(blueprint, target.loss(), options, shrinkage)
             if has_skip:
                 fit_column_map(net.module_.skip, samples, net.criterion_)
             return net

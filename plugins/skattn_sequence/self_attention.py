@@ -17,6 +17,45 @@ from skattn.nn import (
 
 
 class SelfAttention(Architecture):
+    r"""Multi-head self-attention, read out by an extra token.
+
+    .. math:: H_0 = [c; t_1; \dots; t_n], \quad
+              H_l = \mathrm{Block}_l(H_{l-1}), \quad
+              s = W\, \mathrm{LN}(H_L)_c + b
+
+    with pre-norm Transformer blocks (`skattn.nn.EncoderBlock`). The tokens
+    :math:`t_i` are the columns of a table, as in the FT-Transformer, or the steps of a
+    series, with sinusoidal positions. The last block computes only the token
+    :math:`c`, which alone is read.
+
+    Parameters
+    ----------
+    d_model : int, default=32
+        Width of a token; a multiple of `num_heads`.
+    num_heads : int, default=4
+        Heads of each attention layer.
+    num_layers : int, default=2
+        Blocks.
+    d_ff : int or None, default=None
+        Hidden units of the feed-forward nets; None takes twice `d_model`.
+    dropout : float, default=0.1
+        Probability of dropping a unit of each branch; attention weights are not
+        dropped.
+
+    References
+    ----------
+    Vaswani et al., "Attention Is All You Need", NeurIPS 2017, arXiv 1706.03762.
+    Gorishniy et al., "Revisiting Deep Learning Models for Tabular Data", NeurIPS 2021,
+    arXiv 2106.11959.
+
+    Examples
+    --------
+    >>> from skattn import AttentionClassifier
+    >>> from skattn.architectures import SelfAttention
+    >>> AttentionClassifier(SelfAttention(num_heads=8)).architecture
+    SelfAttention(num_heads=8)
+    """
+
     api_version = 1
     name = "self_attention"
     supports = {

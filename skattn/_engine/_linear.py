@@ -100,12 +100,13 @@ class _ColumnMap(nn.Module):
     def forward(self, x: Tensor, categories: Tensor | None = None) -> Tensor:
         """Compute scores: (batch, n_outputs)."""
         scores = self.linear(x)
-        for column, table in enumerate(self.tables):
-            scores = scores + table(categories[:, column])
+        if categories is not None:
+            for column, table in enumerate(self.tables):
+                scores = scores + table(categories[:, column])
         return scores
 
 
-def fit_column_map(skip: nn.Module, samples: Any, loss: Loss) -> None:
+def fit_column_map(skip: Any, samples: Any, loss: Loss) -> None:
     """Set the linear model of a table to scikit-learn's fit of the training rows.
 
     Logistic regression for classes, Poisson regression for counts, ridge regression
@@ -194,7 +195,7 @@ def _fit_classes(
     return coefficients, intercept
 
 
-def fit_step_map(skip: nn.Module, batches: Iterator[tuple[Any, Any]]) -> None:
+def fit_step_map(skip: Any, batches: Iterator[tuple[Any, Any]]) -> None:
     """Set the linear model of a forecaster to the ridge regression of its windows.
 
     The normal equations are accumulated batch by batch; the strength minimises

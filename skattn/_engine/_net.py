@@ -223,6 +223,9 @@ class Net(NeuralNet):
         The estimator's parameter.
     weight_decay : float
         For all parameters with more than one axis; vectors (biases, norms) have none.
+    shrinkage : float, default=0
+        Weight in the loss of the squared scores that an architecture adds to those of
+        its linear skip.
     **params : dict
         See `skorch.NeuralNet`.
     """
@@ -233,12 +236,14 @@ class Net(NeuralNet):
         criterion: Loss,
         precision: str = "float32",
         weight_decay: float = 0.0,
+        shrinkage: float = 0.0,
         **params: Any,
     ) -> None:
         super().__init__(module, criterion, **params)
         self.device: str
         self.precision = precision
         self.weight_decay = weight_decay
+        self.shrinkage = shrinkage
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -286,15 +291,9 @@ class Net(NeuralNet):
         losses = self.criterion_(y_pred, y_true.values)
         if y_true.weight is not None:
             losses = losses * y_true.weight
-        import os
-
-        if training and hasattr(self.module_, "rest"):
-            return (
-                losses.mean()
-                + float(os.environ.get("SHR", "0"))
-                / self.n_
-                * self.module_.rest.square().mean(0).sum()
-            )
+        if training and self.shrinkage:
+            rest = y_pred - self.module_.linear(**X)
+            losses = losses + self.shrinkage * rest.square().sum(dim=1)
         return losses.mean()
 
     def _set_training(self, training: bool = True) -> None:
@@ -440,7 +439,12 @@ def _to_cpu(value: Any) -> Any:
     return value
 
 
-def make_net(blueprint: Blueprint, loss: Loss, options: TrainingOptions) -> Net:
+def make_net(
+    blueprint: Blueprint,
+    loss: Loss,
+    options: TrainingOptions,
+    shrinkage: float = 0.0,
+) -> Net:
     """Make an untrained net with initialised weights; call it inside `seeded`.
 
     Parameters
@@ -451,6 +455,8 @@ def make_net(blueprint: Blueprint, loss: Loss, options: TrainingOptions) -> Net:
         The criterion.
     options : TrainingOptions
         The estimator's parameters.
+    shrinkage : float, default=0
+        See `Net`.
 
     Returns
     -------
@@ -465,6 +471,7 @@ def make_net(blueprint: Blueprint, loss: Loss, options: TrainingOptions) -> Net:
         "weight_decay": options.weight_decay,
         "max_epochs": options.max_epochs,
         "precision": options.precision,
+        "shrinkage": shrinkage,
         "device": str(device),
         "compile": options.compile,
         "verbose": 0,
@@ -516,7 +523,6 @@ def train(
         net.batch_size = options.batch_size
     net.max_epochs = options.max_epochs if epochs is None else epochs
     net.generator_ = generator
-    net.n_ = len(samples)
     net.callbacks = _callbacks(net, samples, valid, options, scheduled=epochs is None)
     if not hasattr(net, "optimizer_"):
         net._initialize_optimizer()
