@@ -1,0 +1,78 @@
+"""Every built-in architecture against the kit, as anybody's is checked.
+
+In the everyday run: the contract for all, and scikit-learn's and sktime's suites for
+the default architecture. The suites for all others are slow.
+"""
+
+import pytest
+from sktime.utils.estimator_checks import check_estimator
+
+import skattn
+from skattn import _registry
+from skattn._base import DEFAULT_ARCHITECTURE
+from skattn.testing import check_architecture, parametrize_with_checks, run_checks
+
+BUILT_IN = sorted(
+    origin.name for origin in _registry.installed() if origin.distribution == "skattn"
+)
+
+SKTIME = (
+    "AttentionForecaster",
+    "AttentionTimeSeriesClassifier",
+    "AttentionTimeSeriesRegressor",
+)
+
+
+def foreign_warnings(test):
+    """Let through what sktime itself warns of while its suite runs."""
+    for message in (
+        "Forecasters' predict_proba requires skpro",
+        "Sorting by default when concatenating all DatetimeIndex",
+    ):
+        test = pytest.mark.filterwarnings(f"ignore:{message}")(test)
+    return test
+
+
+def suites():
+    """List the checks of scikit-learn and sktime, at default parameters."""
+    for name in BUILT_IN:
+        for title, check in check_architecture(name):
+            if not check.ecosystem:
+                continue
+            # sktime's suites on default parameters train at length; see below.
+            is_sktime = title.endswith("/check_estimator")
+            everyday = name == DEFAULT_ARCHITECTURE and not is_sktime
+            marks = () if everyday else (pytest.mark.slow,)
+            yield pytest.param(name, check, id=f"{name}-{title}", marks=marks)
+
+
+def test_the_default_is_built_in():
+    assert DEFAULT_ARCHITECTURE in BUILT_IN
+
+
+@parametrize_with_checks(BUILT_IN, ecosystem=False)
+def test_contract(architecture, check):
+    check(architecture)
+
+
+@foreign_warnings
+@pytest.mark.parametrize(("name", "check"), list(suites()))
+def test_suites(name, check):
+    check(skattn.get_architecture(name)())
+
+
+@foreign_warnings
+@pytest.mark.parametrize("facade", SKTIME)
+def test_sktime_with_the_default_architecture(facade):
+    """The whole suite with the class's own test parameters, which train briefly."""
+    cls = getattr(skattn, facade)
+    results = check_estimator(cls, raise_exceptions=False, verbose=False)
+    failed = {name: result for name, result in results.items() if result != "PASSED"}
+    assert not failed
+    assert len(results) > 50
+
+
+@pytest.mark.slow
+def test_the_command_finds_no_fault():
+    results = list(run_checks(DEFAULT_ARCHITECTURE))
+    assert [result for result in results if not result.passed] == []
