@@ -1,9 +1,11 @@
 """Prototype attention: the contract, the equation, and the life of an estimator."""
 
+import doctest
 import math
 
 import numpy as np
 import pytest
+import skattn_example
 import torch
 from skattn_example import PrototypeAttention
 from sklearn.datasets import load_iris
@@ -38,6 +40,10 @@ def test_ecosystem(check):
     check(PrototypeAttention())
 
 
+def test_the_example_of_the_docstring():
+    assert doctest.testmod(skattn_example).failed == 0
+
+
 def test_is_offered_by_its_name():
     assert skattn.get_architecture("prototype_attention") is PrototypeAttention
     assert "prototype_attention" in skattn.list_architectures(
@@ -45,16 +51,13 @@ def test_is_offered_by_its_name():
     )
 
 
-def scores_by_numpy(net, x):
-    """Compute the scores of a table as the docstring writes them, sample by sample."""
+def scores_by_numpy(net, tokens):
+    """Compute scores from tokens as the docstring writes them, sample by sample."""
     weights = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
     scores, attended = [], []
-    for row in x:
-        tokens = (
-            weights["tokens.embed.bias"] + row[:, None] * weights["tokens.embed.weight"]
-        )
-        centred = tokens - tokens.mean(axis=1, keepdims=True)
-        h = centred / np.sqrt(tokens.var(axis=1, keepdims=True) + 1e-5)
+    for sample in tokens:
+        centred = sample - sample.mean(axis=1, keepdims=True)
+        h = centred / np.sqrt(sample.var(axis=1, keepdims=True) + 1e-5)
         v = h @ weights["value.weight"].T + weights["value.bias"]
         v = v * 0.5 * (1 + np.vectorize(math.erf)(v / math.sqrt(2)))  # GELU
         z = []
@@ -67,7 +70,7 @@ def scores_by_numpy(net, x):
             z.append(alpha @ v)
         head = weights["head.linear.weight"] @ np.concatenate(z)
         scores.append(head + weights["head.linear.bias"])
-    return np.array(scores), np.array(attended).reshape(len(x), 1, len(z), -1)
+    return np.array(scores), np.array(attended).reshape(len(tokens), 1, len(z), -1)
 
 
 def test_the_equation():
@@ -77,8 +80,8 @@ def test_the_equation():
     x = torch.randn(6, 4, dtype=torch.float64)
     records = []
     with torch.no_grad(), skattn.nn.recording(records.append):
-        scores = net(x)
-    expected_scores, expected_weights = scores_by_numpy(net, x.numpy())
+        scores, tokens = net(x), net.tokens(x)
+    expected_scores, expected_weights = scores_by_numpy(net, tokens.numpy())
     np.testing.assert_allclose(scores.numpy(), expected_scores, rtol=1e-10)
     np.testing.assert_allclose(records[0].weights.numpy(), expected_weights, rtol=1e-9)
 
