@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sktime.forecasting.compose import TransformedTargetForecaster
-from sktime.transformations.series.difference import Differencer
+from sktime.transformations.series.detrend import Detrender
 
 from skattn import (
     AttentionClassifier,
@@ -109,7 +109,7 @@ def test_nested_in_a_pipeline():
 def test_nested_in_a_forecasting_pipeline():
     given = SelfAttention(num_heads=2)
     pipeline = TransformedTargetForecaster(
-        [("difference", Differencer()), ("net", AttentionForecaster(given))]
+        [("trend", Detrender()), ("net", AttentionForecaster(given))]
     )
     pipeline.set_params(net__architecture__num_heads=8)
     assert given.num_heads == 2
