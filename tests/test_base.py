@@ -106,6 +106,8 @@ def test_nested_in_a_pipeline():
     assert given.d_model == 32
 
 
+# sktime's own forecasters announce a change of sktime 1.3.
+@pytest.mark.filterwarnings("ignore:The default of config:FutureWarning")
 def test_nested_in_a_forecasting_pipeline():
     given = SelfAttention(num_heads=2)
     pipeline = TransformedTargetForecaster(
