@@ -205,6 +205,17 @@ class _Progress(Callback):
         self.bar_.close()
 
 
+# What a pickle leaves out: it is made anew, or belongs to a training under way.
+_REBUILT = (
+    "module_",
+    "criterion_",
+    "optimizer_",
+    "callbacks_",
+    "generator_",
+    "learnable_",
+)
+
+
 class Net(NeuralNet):
     """A skorch net over whole tensors that pickles as blueprint and weights.
 
@@ -303,7 +314,17 @@ class Net(NeuralNet):
     def fit_loop(self, X: Samples, y: Any = None, epochs: Any = None, **_: Any) -> Net:
         """Train; remember whether somebody interrupted an epoch."""
         self.interrupted_ = False
-        return super().fit_loop(X, y, epochs)
+        # skorch walks over all modules for their parameters in each step.
+        self.learnable_ = list(self.get_all_learnable_params())
+        try:
+            return super().fit_loop(X, y, epochs)
+        finally:
+            del self.learnable_
+
+    def get_all_learnable_params(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Give names and parameters, collected once for a whole training."""
+        kept = self.__dict__.get("learnable_")
+        return iter(super().get_all_learnable_params() if kept is None else kept)
 
     def run_single_epoch(
         self,
@@ -393,7 +414,7 @@ class Net(NeuralNet):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("module_", "criterion_", "optimizer_", "callbacks_", "generator_"):
+        for name in _REBUILT:
             state.pop(name, None)
         state["callbacks"] = None
         module = getattr(self.module_, "_orig_mod", self.module_)
@@ -443,7 +464,6 @@ def make_net(
     blueprint: Blueprint,
     loss: Loss,
     options: TrainingOptions,
-    shrinkage: float = 0.0,
 ) -> Net:
     """Make an untrained net with initialised weights; call it inside `seeded`.
 
@@ -455,8 +475,6 @@ def make_net(
         The criterion.
     options : TrainingOptions
         The estimator's parameters.
-    shrinkage : float, default=0
-        See `Net`.
 
     Returns
     -------
@@ -471,7 +489,6 @@ def make_net(
         "weight_decay": options.weight_decay,
         "max_epochs": options.max_epochs,
         "precision": options.precision,
-        "shrinkage": shrinkage,
         "device": str(device),
         "compile": options.compile,
         "verbose": 0,
