@@ -35,7 +35,7 @@ COMMON_CONSTRAINTS: dict[str, list[Any]] = {
     "early_stopping": ["boolean", StrOptions({"auto"})],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "patience": [_COUNT],
-    "linear_skip": ["boolean"],
+    "linear_skip": ["boolean", StrOptions({"auto"})],
     "input_scaling": [StrOptions({"standard", "quantile", "auto"}), None],
     "device": [str],
     "precision": [StrOptions({"float32", "float64", "bfloat16"})],
@@ -54,8 +54,10 @@ COMMON_CONSTRAINTS: dict[str, list[Any]] = {
     "quantile": [Interval(Real, 0, 1, closed="neither"), None],
 }
 
-# Early stopping "auto" begins here: with fewer samples, each is worth more in training.
-EARLY_STOPPING_FROM = 1000
+# What "auto" means changes here. With fewer samples all are trained on, columns are
+# standardised, and a linear model, which few samples determine, comes first. With more,
+# a part can be spared for early stopping and ranks are known well.
+MANY_SAMPLES = 1000
 
 
 class ArchitectureParams:
@@ -202,5 +204,5 @@ def stops_early(early_stopping: bool | str, n_samples: int) -> bool:
         ``"auto"`` is on from 1,000 samples.
     """
     if early_stopping == "auto":
-        return n_samples >= EARLY_STOPPING_FROM
+        return n_samples >= MANY_SAMPLES
     return bool(early_stopping)

@@ -178,7 +178,7 @@ def get_architecture(name: str) -> type[Architecture]:
     return load(select(owners, name))
 
 
-def register(cls: C) -> C:
+def register(architecture: C) -> C:
     """Register an architecture under its `name`, in this process only.
 
     It suits a notebook: a cell that is run again replaces what it registered before.
@@ -187,12 +187,12 @@ def register(cls: C) -> C:
 
     Parameters
     ----------
-    cls : type
+    architecture : type
         A subclass of `Architecture` that keeps the contract.
 
     Returns
     -------
-    cls : type
+    architecture : type
         The same class, so that `register` works as a decorator.
 
     Raises
@@ -221,18 +221,19 @@ def register(cls: C) -> C:
     >>> skattn.get_architecture("mean")(d_model=8)
     Mean(d_model=8)
     """
-    if faults := contract_faults(cls):
+    if faults := contract_faults(architecture):
         raise ValueError(
-            f"{described(cls)} cannot be registered:{_bullets(faults)}\n"
+            f"{described(architecture)} cannot be registered:{_bullets(faults)}\n"
             "Correct these, and register it again."
         )
-    if owners := [origin for origin in installed() if origin.name == cls.name]:
+    name = architecture.name
+    if owners := [origin for origin in installed() if origin.name == name]:
         raise ValueError(
-            f"{described(cls)} cannot be registered: the name {owners[0]} is taken. "
-            "Choose another name."
+            f"{described(architecture)} cannot be registered: the name {owners[0]} is "
+            "taken. Choose another name."
         )
-    _registered[cls.name] = cls
-    return cls
+    _registered[architecture.name] = architecture
+    return architecture
 
 
 def resolve(architecture: object) -> Architecture:

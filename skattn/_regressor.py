@@ -54,10 +54,11 @@ default="squared_error"
         Part of the samples that early stopping holds out.
     patience : int, default=16
         Epochs without improvement before training stops.
-    linear_skip : bool, default=True
+    linear_skip : bool or "auto", default="auto"
         On a table, put a linear model beside the architecture: logistic, Poisson or
         ridge regression by scikit-learn, fitted before training and kept; the
-        architecture learns what it leaves.
+        architecture learns what it leaves. ``"auto"`` does so below 1,000 samples,
+        and not in ``partial_fit``, whose first rows tell too little.
     input_scaling : {"auto", "standard", "quantile"} or None, default="auto"
         Scaling of the numeric columns or channels, learned from the training part:
         zero mean and unit variance, a normal distribution by ranks, or none.
@@ -146,7 +147,7 @@ default="from_dtype"
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         patience: int = 16,
-        linear_skip: bool = True,
+        linear_skip: bool | str = "auto",
         input_scaling: str | None = "auto",
         categorical_features: Any = "from_dtype",
         device: str = "cpu",

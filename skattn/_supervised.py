@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
 
 from skattn._architecture import DataSpec
 from skattn._base import (
+    MANY_SAMPLES,
     ArchitectureParams,
     check_parameters,
     draw_seed,
@@ -24,10 +25,11 @@ from skattn._base import (
 )
 from skattn._inputs import SeriesEncoder, TableEncoder, input_of
 
-# A classifier's scores are shrunk towards those of its linear skip as if so many
-# samples had told that the linear model is right; else a net fits the few rows that
-# it misses.
-_PRIOR_SAMPLES = 300
+# Where no validation part tells a small classifier when to stop, its net would fit the
+# few rows that the linear skip misses. So its scores are shrunk towards those of the
+# skip, as if so many samples had told that the skip is right, times the part that the
+# skip explains.
+_PRIOR_SAMPLES = 1000
 
 
 class SupervisedEstimator(ArchitectureParams, BaseEstimator):
@@ -91,21 +93,28 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             target.learn(y, classes)
         self._encoder, self._target, self._seed = encoder, target, seed
 
-        def build(options: Any, samples: Any) -> Any:
+        def build(options: Any, samples: Any, stops: bool) -> Any:
             data = DataSpec(
                 task=self._task, n_outputs=target.n_outputs, **encoder.describe()
             )
-            has_skip = self.linear_skip and input == "table"
+            has_skip = self._has_linear_skip(len(samples), is_whole=epochs is None)
             blueprint = Blueprint(architecture, data, self.precision, has_skip)
-            shrinkage = 0.0
-            if has_skip and self._task == "classification":
-                shrinkage = _PRIOR_SAMPLES / len(samples)
-            net = make_net(blueprint, target.loss(), options, shrinkage)
+            net = make_net(blueprint, target.loss(), options)
             if has_skip:
-                fit_column_map(net.module_.skip, samples, net.criterion_)
+                explained = fit_column_map(net.module_.skip, samples, net.criterion_)
+                if not stops:
+                    net.shrinkage = _PRIOR_SAMPLES * explained / len(samples)
             return net
 
         return self._train(content, y, weight, epochs, build)
+
+    def _has_linear_skip(self, n_samples: int, is_whole: bool) -> bool:
+        """Tell whether a linear model stands beside the architecture."""
+        if self._encoder.input != "table":
+            return False
+        if self.linear_skip == "auto":
+            return is_whole and n_samples < MANY_SAMPLES
+        return bool(self.linear_skip)
 
     def _train_further(
         self, X: Any, y: Any, sample_weight: Any, epochs: int | None
@@ -183,7 +192,11 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
                 return samples.at(index[positions], kept)
 
             train_samples = part(trained)
-            net = self.net_ if build is None else build(options, train_samples)
+            net = (
+                self.net_
+                if build is None
+                else build(options, train_samples, held_out is not None)
+            )
             train(
                 net,
                 train_samples,

@@ -1,5 +1,7 @@
 """Errors and warnings that skattn raises besides Python's and scikit-learn's."""
 
+__all__ = ["PluginError", "PluginWarning"]
+
 
 class PluginError(RuntimeError):
     """An installed plugin is broken, missing, or breaks the contract.

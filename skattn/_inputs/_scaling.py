@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-# With fewer rows, ranks are too coarse a scale.
-QUANTILES_FROM = 1000
+from skattn._base import MANY_SAMPLES
 
 _MAX_KNOTS = 1000
 
@@ -41,7 +40,7 @@ class Scaler:
         """
         self.scaling_ = self.scaling
         if self.scaling == "auto":
-            has_many = len(values) >= QUANTILES_FROM
+            has_many = len(values) >= MANY_SAMPLES
             self.scaling_ = "quantile" if has_many else "standard"
         if self.scaling_ == "quantile":
             self.knots_ = [_normal_scores(column, weight) for column in values.T]

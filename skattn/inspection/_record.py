@@ -76,8 +76,8 @@ def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
     >>> X, y = load_iris(return_X_y=True, as_frame=True)
     >>> clf = skattn.AttentionClassifier(max_epochs=2, random_state=0).fit(X, y)
     >>> record = skattn.record_attention(clf, X[:10])[0]
-    >>> record.keys[0]
-    'sepal length (cm)'
+    >>> record.keys[:2]
+    ['cls', 'sepal length (cm)']
     """
     estimator, X = _last_step(estimator, X)
     if not hasattr(estimator, "_attention_batches"):

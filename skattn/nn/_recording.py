@@ -102,6 +102,11 @@ def recording(receive: Callable[[Recorded], None]) -> Iterator[None]:
     ----------
     receive : callable
         Called with a `Recorded` for each layer and batch.
+
+    Yields
+    ------
+    None
+        The block runs while recording.
     """
     token = _RECEIVER.set(receive)
     try:
