@@ -240,9 +240,7 @@ def test_additive_equation():
         )
         assert weights.shape == (3, 1, 2, 5)
         np.testing.assert_allclose(weights[:, 0].numpy(), expected, atol=1e-12)
-        np.testing.assert_allclose(
-            output.numpy(), expected @ value.numpy(), atol=1e-12
-        )
+        np.testing.assert_allclose(output.numpy(), expected @ value.numpy(), atol=1e-12)
         unseen = additive_attention(query, key, value, score, **kwargs)
         assert torch.equal(unseen, output)
 

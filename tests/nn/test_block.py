@@ -72,8 +72,7 @@ def test_equation(block, masked, causal, n_queries):
     if causal:
         allowed &= np.tril(np.ones((6, 6), bool))
     expected = [
-        block_of(state, h, keys[:n_queries])
-        for h, keys in zip(H, allowed, strict=True)
+        block_of(state, h, keys[:n_queries]) for h, keys in zip(H, allowed, strict=True)
     ]
     args = (torch.from_numpy(H), torch.from_numpy(MASK) if masked else None)
     received = []

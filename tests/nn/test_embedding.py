@@ -1,5 +1,7 @@
 """Tokens of the columns of a table against their equation in NumPy."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,7 @@ def tokens_of(module, x, observed, codes):
             tokens[i, j] = state["missing"][j]
             continue
         code = [x[i, j]]
-        for lower, upper in zip(edges[:-1], edges[1:], strict=True):
+        for lower, upper in pairwise(edges):
             code.append(min(max((x[i, j] - lower) / (upper - lower), 0.0), 1.0))
         tokens[i, j] = np.maximum(
             state["bias"][j] + np.array(code) @ state["weight"][j], 0.0

@@ -55,9 +55,7 @@ def test_sinusoids_equation(d_model):
     n_sines = math.ceil(d_model / 2)
     expected = np.empty((2, 4, d_model))
     for i, t in np.ndindex(2, 4):
-        angles = [
-            positions[i, t] / 10000 ** (2 * k / d_model) for k in range(n_sines)
-        ]
+        angles = [positions[i, t] / 10000 ** (2 * k / d_model) for k in range(n_sines)]
         waves = [*map(math.sin, angles), *map(math.cos, angles)]
         expected[i, t] = waves[:d_model]
     encoding = sinusoidal_positions(torch.from_numpy(positions), d_model)
@@ -166,7 +164,7 @@ def test_lstm_drops_between_layers_only():
 
 def tokens_of(module, x, observed):
     """Convolve one unpadded series (channels, length) by loops."""
-    n_channels, length = x.shape
+    length = x.shape[1]
     h = np.concatenate([np.where(observed, x, 0.0), ~observed])
     for number, convolution in enumerate(module.convolutions):
         if number:

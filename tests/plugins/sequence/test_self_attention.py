@@ -1,0 +1,86 @@
+"""Self-attention against its equations in NumPy."""
+
+import numpy as np
+import pytest
+from _numpy_layers import (
+    CASES,
+    TABLE,
+    build,
+    encoder_block,
+    head,
+    inputs_of,
+    layer_norm,
+    run,
+    tokens_of,
+    unpadded,
+    weights_of,
+)
+
+from skattn.architectures import SelfAttention
+
+
+def positions(n_steps, width):
+    """Write the sinusoids of Vaswani et al., sines before cosines."""
+    angle = np.arange(n_steps)[:, None] / 10000 ** (np.arange(0, width, 2) / width)
+    return np.hstack([np.sin(angle), np.cos(angle)])
+
+
+def forward(state, data, params, x, observed, categories):
+    """Compute the scores of one unpadded sample and the weights of each block."""
+    h = tokens_of(state, data, x, observed, categories)
+    if data.input == "series":
+        h = h + positions(len(h), params.d_model)
+    h = np.vstack([state["cls"], h])
+    weights = []
+    for number in range(params.num_layers):
+        is_last = number == params.num_layers - 1
+        h, attended = encoder_block(
+            state, f"blocks.{number}", h, params.num_heads, 1 if is_last else None
+        )
+        weights.append(attended)
+    return head(state, data, layer_norm(state, "norm", h)[0]), weights
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "params",
+    [
+        SelfAttention(d_model=8, num_heads=2, num_layers=3, dropout=0.5),
+        SelfAttention(d_model=6, num_heads=1, num_layers=1, d_ff=5),
+    ],
+)
+def test_equation(case, params):
+    data = CASES[case]
+    module, inputs = build(params, data), inputs_of(data)
+    fused, explicit, records = run(module, inputs)
+    names = ("cls", "features" if data.input == "table" else "time")
+    assert [record.layer for record in records] == [
+        f"blocks.{number}" for number in range(params.num_layers)
+    ]
+    assert [record.queries for record in records] == [names] * (
+        params.num_layers - 1
+    ) + ["cls"]
+    assert {record.keys for record in records} == {names}
+    # torch computes the sinusoids in single precision.
+    tolerance = 1e-11 if data.input == "table" else 2e-5
+    state = weights_of(module)
+    for number, (x, observed, categories, real) in enumerate(unpadded(inputs)):
+        scores, weights = forward(state, data, params, x, observed, categories)
+        np.testing.assert_allclose(fused[number], scores, atol=tolerance)
+        np.testing.assert_allclose(explicit[number], scores, atol=tolerance)
+        kept = np.flatnonzero(np.concatenate([[True], real]))
+        for record, expected in zip(records, weights, strict=True):
+            got = record.weights[number].numpy()  # (heads, queries, keys)
+            assert not np.delete(got, kept, axis=2).any()
+            got = got[:, kept] if got.shape[1] > 1 else got
+            np.testing.assert_allclose(got[:, :, kept], expected, atol=tolerance)
+
+
+def test_hidden_units_are_twice_the_width_by_default():
+    block = SelfAttention(d_model=8).build(TABLE).blocks[0]
+    assert block.feed_forward[0].out_features == 16
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="num_heads=3"):
+        SelfAttention(d_model=8, num_heads=3).build(TABLE)

@@ -1,0 +1,52 @@
+"""Temporal attention against its equations in NumPy."""
+
+import math
+
+import numpy as np
+import pytest
+from _numpy_layers import (
+    CASES,
+    build,
+    head,
+    inputs_of,
+    layer_norm,
+    linear,
+    lstm,
+    run,
+    softmax,
+    tokens_of,
+    unpadded,
+    weights_of,
+)
+
+from skattn.architectures import TemporalAttention
+
+
+def forward(state, data, x, observed, categories):
+    """Compute the scores of one unpadded sample, and what the last state sees."""
+    tokens = tokens_of(state, data, x, observed, categories)
+    states = layer_norm(state, "norm", lstm(state, "lstm.forward_lstm", tokens))
+    query = linear(state, "project_query", states[-1])
+    key = linear(state, "project_key", states)
+    alpha = softmax(key @ query / math.sqrt(len(query)))
+    return head(state, data, np.concatenate([alpha @ states, states[-1]])), alpha
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_equation(case, num_layers):
+    data = CASES[case]
+    params = TemporalAttention(d_model=6, num_layers=num_layers, dropout=0.5)
+    module, inputs = build(params, data), inputs_of(data)
+    fused, explicit, (record,) = run(module, inputs)
+    assert (record.layer, record.kind) == ("attention", "pooling")
+    assert record.queries == "last state"
+    assert record.keys == ("features" if data.input == "table" else "time")
+    state = weights_of(module)
+    for number, (x, observed, categories, real) in enumerate(unpadded(inputs)):
+        scores, alpha = forward(state, data, x, observed, categories)
+        np.testing.assert_allclose(fused[number], scores, atol=1e-11)
+        np.testing.assert_allclose(explicit[number], scores, atol=1e-11)
+        got = record.weights[number, 0, 0].numpy()
+        np.testing.assert_allclose(got[real], alpha, atol=1e-12)
+        assert not got[~real].any()
