@@ -1,0 +1,538 @@
+"""The private net: what it trains, keeps, pickles and says."""
+
+import copy
+import math
+import pickle
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from skattn import Architecture, DataSpec
+from skattn._engine._losses import SquaredError
+from skattn._engine._net import (
+    Blueprint,
+    TrainingOptions,
+    automatic_batch_size,
+    make_net,
+    optimizer_class,
+    predict_scores,
+    train,
+)
+from skattn._engine._runtime import seeded
+from skattn._engine._samples import Target, TensorSamples
+
+CPU = torch.device("cpu")
+DATA = DataSpec("regression", "table", n_features=3)
+
+
+class Tiny(Architecture):
+    """Two linear maps with a hyperbolic tangent between them."""
+
+    api_version = 1
+    name = "tiny"
+    supports = {"table": {"regression"}}
+    citation = "Nobody in particular (2026)"
+
+    def __init__(self, width=4):
+        self.width = width
+
+    def build(self, data):
+        return TinyModule(self.width, data)
+
+
+class TinyModule(nn.Module):
+    def __init__(self, width, data):
+        super().__init__()
+        self.norm = nn.LayerNorm(data.n_features)
+        self.hidden = nn.Linear(data.n_features, width)
+        self.head = nn.Linear(width, data.n_outputs)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.hidden(self.norm(x))))
+
+
+OPTIONS = TrainingOptions(
+    max_epochs=4,
+    lr=0.01,
+    batch_size=8,
+    optimizer="AdamW",
+    weight_decay=0.0,
+    lr_schedule=None,
+    gradient_clip=None,
+    patience=3,
+    device="cpu",
+    precision="float32",
+    compile=False,
+    num_threads=None,
+    callbacks=None,
+    verbose=0,
+    net_params=None,
+)
+
+
+def make_samples(n=30, seed=0, dtype=torch.float32, noise=0.1):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3))
+    y = np.tanh(x[:, :1]) + noise * rng.normal(size=(n, 1))
+    samples = TensorSamples({"x": x}, length=3, dtype=dtype, device=CPU, target=y)
+    return samples.at(np.arange(n), None)
+
+
+def fit(samples=None, valid=None, seed=0, net=None, linear_skip=False, **options):
+    """Make and train a net; a net that is given is trained further."""
+    epochs = options.pop("epochs", None)
+    keep_optimizer = options.pop("keep_optimizer", False)
+    options = replace(OPTIONS, **options)
+    with seeded(seed, CPU) as generator:
+        if net is None:
+            blueprint = Blueprint(Tiny(), DATA, options.precision, linear_skip)
+            net = make_net(blueprint, SquaredError(), options)
+        return train(
+            net,
+            make_samples() if samples is None else samples,
+            valid,
+            options,
+            generator,
+            epochs=epochs,
+            keep_optimizer=keep_optimizer,
+        )
+
+
+def weights_of(net):
+    return {name: value.clone() for name, value in net.module_.state_dict().items()}
+
+
+def assert_equal_weights(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+class Log(Callback):
+    """Remember learning rates and weights, step by step."""
+
+    seen = []  # of the class, so that the copies write here too
+
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        if training:
+            weights = copy.deepcopy(weights_of(net))
+            self.seen.append((net.optimizer_.param_groups[0]["lr"], weights))
+
+
+@pytest.fixture
+def log(monkeypatch):
+    monkeypatch.setattr(Log, "seen", [])
+    return Log
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "size"),
+    [
+        (1, 8),
+        (64, 8),
+        (127, 8),
+        (128, 16),
+        (1000, 64),
+        (2047, 128),
+        (2048, 256),
+        (10**6, 256),
+    ],
+)
+def test_automatic_batch_size(n_samples, size):
+    assert automatic_batch_size(n_samples) == size
+
+
+def test_automatic_batches_make_at_least_eight_steps(log):
+    fit(make_samples(300), batch_size="auto", max_epochs=1, callbacks=[log()])
+    assert len(log.seen) == math.ceil(300 / 32)
+
+
+def test_optimizers_by_name_and_class():
+    assert optimizer_class("SGD") is torch.optim.SGD
+    assert optimizer_class(torch.optim.Adam) is torch.optim.Adam
+    assert type(fit(optimizer="SGD", keep_optimizer=True).optimizer_) is torch.optim.SGD
+
+
+@pytest.mark.parametrize(("name", "meant"), [("Adaam", "Adam"), ("SGDD", "SGD")])
+def test_a_misspelt_optimizer(name, meant):
+    with pytest.raises(ValueError, match=f"optimizer='{name}'.*mean '{meant}'"):
+        optimizer_class(name)
+
+
+@pytest.mark.parametrize("name", ["Optimizer", "zzz", "lr_scheduler"])
+def test_no_optimizer(name):
+    with pytest.raises(ValueError, match=r"It has .*'AdamW'"):
+        optimizer_class(name)
+
+
+def test_equal_seeds_give_equal_weights():
+    one, again, other = fit(seed=1), fit(seed=1), fit(seed=2)
+    assert_equal_weights(weights_of(one), weights_of(again))
+    assert not torch.equal(one.module_.head.weight, other.module_.head.weight)
+
+
+def test_training_is_that_of_a_plain_loop():
+    samples = make_samples()
+    net = fit(samples, seed=3, max_epochs=3, batch_size=8, optimizer="SGD")
+    with seeded(3, CPU) as generator:
+        module = Tiny().build(DATA)
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
+        means = []
+        for _ in range(3):
+            total = 0.0
+            for rows in torch.randperm(30, generator=generator).split(8):
+                errors = module(samples.inputs["x"][rows]) - samples.target[rows]
+                loss = (errors.square() / 2).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.item() * len(rows)
+            means.append(total / 30)
+    for name, value in module.state_dict().items():
+        torch.testing.assert_close(net.module_.state_dict()[name], value)
+    assert net.history[:, "train_loss"] == pytest.approx(means, rel=1e-6)
+
+
+def test_history_holds_epochs_and_no_batches():
+    net = fit(valid=make_samples(10, seed=1), max_epochs=3)
+    assert net.history[:, "epoch"] == [1, 2, 3]
+    for epoch in net.history:
+        assert set(epoch) >= {"train_loss", "valid_loss", "dur"}
+        assert epoch["batches"] == []
+
+
+def test_valid_loss_is_the_mean_over_samples():
+    valid = make_samples(10, seed=1)
+    net = fit(valid=valid, max_epochs=1, batch_size=7)
+    errors = net.scores(valid) - valid.target
+    expected = (errors.square() / 2).mean().item()
+    assert net.history[0, "valid_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_losses_are_weighed():
+    net = fit(max_epochs=1)
+    scores, values = torch.zeros(2, 1), torch.tensor([[2.0], [4.0]])
+    weight = torch.tensor([1.5, 0.5])
+    assert net.get_loss(scores, Target(values, None)) == (2 + 8) / 2
+    assert net.get_loss(scores, Target(values, weight)) == (3 + 4) / 2
+
+
+def test_shrinkage_is_added_in_training_alone():
+    net = fit(max_epochs=1, linear_skip=True)
+    net.shrinkage = 0.25
+    net.module_.skip.linear.bias.data.fill_(3.0)
+    net.module_.skip.linear.weight.data.zero_()
+    scores, values = torch.tensor([[3.0], [7.0]]), torch.tensor([[3.0], [7.0]])
+    inputs = {"x": torch.ones(2, 3)}
+    assert net.get_loss(scores, Target(values, None), X=inputs) == 0
+    loss = net.get_loss(scores, Target(values, None), X=inputs, training=True)
+    assert loss == 0.25 * 16 / 2
+
+
+def test_vectors_do_not_decay():
+    net = fit(weight_decay=0.5, keep_optimizer=True)
+    for group in net.optimizer_.param_groups:
+        dims = {parameter.dim() for parameter in group["params"]}
+        assert dims == ({2} if group["weight_decay"] == 0.5 else {1})
+    sizes = [len(group["params"]) for group in net.optimizer_.param_groups]
+    assert sizes == [2, 4]
+
+
+def test_parameter_groups_of_net_params_stay():
+    groups = [("head*", {"lr": 0.5, "weight_decay": 0.25})]
+    net = fit(
+        keep_optimizer=True,
+        weight_decay=0.5,
+        net_params={"optimizer__param_groups": groups},
+    )
+    settings = [
+        (group["lr"], group["weight_decay"], len(group["params"]))
+        for group in net.optimizer_.param_groups
+    ]
+    assert settings == [(0.5, 0.25, 1), (0.5, 0.0, 1), (0.01, 0.5, 1), (0.01, 0.0, 3)]
+
+
+def test_net_params_go_to_skorch():
+    net = fit(keep_optimizer=True, net_params={"optimizer__betas": (0.5, 0.75)})
+    assert net.optimizer_.param_groups[0]["betas"] == (0.5, 0.75)
+
+
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_gradients_are_clipped(log, clip):
+    options = {"optimizer": "SGD", "lr": 1.0, "batch_size": 30, "gradient_clip": clip}
+    fit(max_epochs=2, callbacks=[log()], **options)
+    (_, first), (_, second) = log.seen
+    change = torch.cat([(second[name] - first[name]).flatten() for name in first])
+    if clip is None:
+        assert change.norm() > 0.02
+    else:
+        assert change.norm().item() == pytest.approx(clip, rel=1e-3)
+
+
+def rates(schedule, n_steps):
+    """Learning rates of Loshchilov and Hutter's half cosine, perhaps warmed up."""
+    found = []
+    for step in range(n_steps):
+        progress, factor = step / n_steps, 1.0
+        if schedule == "one_cycle" and progress < 0.1:
+            factor = (progress + 1e-3) / 0.101
+        elif schedule is not None:
+            warm_up = 0.1 if schedule == "one_cycle" else 0.0
+            angle = math.pi * (progress - warm_up) / (1 - warm_up)
+            factor = (1 + math.cos(angle)) / 2
+        found.append(0.01 * factor)
+    return found
+
+
+@pytest.mark.parametrize("schedule", [None, "cosine", "one_cycle"])
+def test_course_of_the_learning_rate(log, schedule):
+    net = fit(
+        max_epochs=10, lr_schedule=schedule, callbacks=[log()], keep_optimizer=True
+    )
+    got = [lr for lr, _ in log.seen]
+    assert got == pytest.approx(rates(schedule, 40), rel=1e-9)
+    assert [group["lr"] for group in net.optimizer_.param_groups] == [0.01, 0.01]
+
+
+def test_single_epochs_have_a_constant_learning_rate(log):
+    fit(epochs=1, lr_schedule="one_cycle", callbacks=[log()])
+    assert [lr for lr, _ in log.seen] == [0.01] * 4
+
+
+def test_early_stopping_restores_the_best_weights(log):
+    valid = make_samples(10, seed=1)
+    # So high a rate that the loss goes up and down.
+    net = fit(
+        make_samples(8),
+        valid,
+        max_epochs=100,
+        lr=0.5,
+        patience=3,
+        callbacks=[log()],
+    )
+    losses = net.history[:, "valid_loss"]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 1 + 3
+    assert_equal_weights(weights_of(net), log.seen[best][1])
+
+
+def test_without_validation_the_last_weights_stay(log):
+    net = fit(make_samples(8), max_epochs=7, lr=0.5, callbacks=[log()])
+    assert len(net.history) == 7
+    assert_equal_weights(weights_of(net), log.seen[-1][1])
+
+
+def test_training_that_diverges_is_an_error():
+    with pytest.raises(ValueError, match=r"train loss became .* Lower lr=1e\+20"):
+        fit(optimizer="SGD", lr=1e20, max_epochs=20)
+
+
+class Interrupt(Callback):
+    """Press Ctrl-C at one moment of one epoch."""
+
+    def __init__(self, moment, epoch=3):
+        self.moment = moment
+        self.epoch = epoch
+
+    def notify(self, method_name, net, **kwargs):
+        if method_name == self.moment and len(net.history) == self.epoch:
+            raise KeyboardInterrupt
+
+    def __getattribute__(self, name):
+        if name.startswith("on_"):
+            return lambda net, *args, **kwargs: self.notify(name, net)
+        return super().__getattribute__(name)
+
+
+MOMENTS = ["on_batch_begin", "on_grad_computed", "on_batch_end"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_interrupted_training_keeps_its_weights_and_says_so(log, moment):
+    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 9; the present"):
+        net = fit(max_epochs=9, callbacks=[log(), Interrupt(moment)])
+    assert not hasattr(net, "optimizer_")
+    assert len(net.history) == 3
+    assert_equal_weights(weights_of(net), log.seen[-1][1])
+    assert predict_scores(net, make_samples(), None).isfinite().all()
+
+
+def test_an_interrupted_training_keeps_the_best_weights(log):
+    valid = make_samples(10, seed=1)
+    options = {"max_epochs": 30, "lr": 0.5, "patience": 20}
+    whole = fit(make_samples(8), valid, **options).history[:, "valid_loss"]
+    best = int(np.argmin(whole[:6]))
+    assert best < 5
+    with pytest.warns(UserWarning, match="the best weights so far are kept"):
+        net = fit(
+            make_samples(8),
+            valid,
+            callbacks=[log(), Interrupt("on_batch_begin", epoch=7)],
+            **options,
+        )
+    assert_equal_weights(weights_of(net), log.seen[best][1])
+
+
+def test_a_callback_may_end_training_after_an_epoch():
+    """This is how skorch's own callbacks stop; nobody pressed anything."""
+    net = fit(max_epochs=9, callbacks=[Interrupt("on_epoch_end")])
+    assert len(net.history) == 3
+
+
+def test_early_stopping_is_no_interrupt():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net = fit(
+            make_samples(8),
+            make_samples(10, seed=1),
+            max_epochs=100,
+            lr=0.5,
+            patience=1,
+        )
+    assert len(net.history) < 100
+
+
+class Counting(Callback):
+    def __init__(self):
+        self.epochs = 0
+
+    def on_epoch_end(self, net, **kwargs):
+        self.epochs += 1
+        net.last_count = self.epochs
+
+
+def test_callbacks_are_copied():
+    callback = Counting()
+    callbacks = [callback, ("again", callback)]
+    net = fit(callbacks=callbacks)
+    assert net.last_count == 8  # the copy, shared by both as the original is
+    assert callback.epochs == 0
+    assert callbacks == [callback, ("again", callback)]
+    assert not callback.__dict__.keys() - {"epochs"}
+
+
+def test_a_pickle_is_blueprint_and_weights():
+    samples = make_samples()
+    net = fit(callbacks=[Counting()])
+    state = net.__getstate__()
+    kept = [value for value in state.values() if isinstance(value, nn.Module)]
+    assert kept == [net.criterion]
+    assert "optimizer_state" not in state
+    pickled = pickle.dumps(net)
+    for word in (b"TinyModule", b"Counting", b"torch.nn.modules", b"AdamW "):
+        assert word not in pickled
+    again = pickle.loads(pickled)
+    assert_equal_weights(weights_of(again), weights_of(net))
+    assert torch.equal(again.scores(samples), net.scores(samples))
+    assert again.history == net.history
+    assert again.module == net.module or repr(again.module) == repr(net.module)
+
+
+def test_unpickling_leaves_the_random_state_alone():
+    pickled = pickle.dumps(fit())
+    before = torch.get_rng_state()
+    pickle.loads(pickled)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_optimizer_is_kept_only_when_asked():
+    assert not hasattr(fit(), "optimizer_")
+    lean, full = fit(), fit(keep_optimizer=True)
+    assert hasattr(full, "optimizer_")
+    assert len(pickle.dumps(lean)) < len(pickle.dumps(full))
+
+
+def test_training_goes_on_after_a_pickle_as_without():
+    net = fit(epochs=2, keep_optimizer=True)
+    again = pickle.loads(pickle.dumps(net))
+    copied = copy.deepcopy(net)
+    for each in (net, again, copied):
+        fit(net=each, epochs=2, seed=1, keep_optimizer=True)
+    assert_equal_weights(weights_of(again), weights_of(net))
+    assert_equal_weights(weights_of(copied), weights_of(net))
+    assert len(again.history) == 4
+
+
+def test_a_copy_is_independent():
+    net = fit()
+    before = weights_of(net)
+    fit(net=copy.deepcopy(net), epochs=1)
+    assert_equal_weights(weights_of(net), before)
+
+
+def test_a_pickle_from_an_absent_device():
+    net = fit()
+    state = pickle.loads(pickle.dumps(net.__getstate__()))
+    state["device"] = "cuda:99"
+    again = object.__new__(type(net))
+    with pytest.warns(UserWarning, match="trained on 'cuda:99', which is absent"):
+        again.__setstate__(state)
+    assert torch.equal(again.scores(make_samples()), net.scores(make_samples()))
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [
+        ("float32", torch.float32),
+        ("float64", torch.float64),
+        ("bfloat16", torch.float32),
+    ],
+)
+def test_precision(precision, dtype):
+    samples = make_samples(dtype=dtype)
+    net = fit(samples, precision=precision)
+    assert {p.dtype for p in net.module_.parameters()} == {dtype}
+    assert net.scores(samples).dtype == dtype
+
+
+def test_scores_come_in_the_order_of_the_rows():
+    samples = make_samples(600)
+    net = fit(samples, max_epochs=1)
+    with torch.no_grad():
+        expected = net.module_(samples.inputs["x"])
+    torch.testing.assert_close(net.scores(samples), expected)
+    assert not net.module_.training
+
+
+def test_dropout_is_off_in_prediction_and_on_in_further_training():
+    net = fit()
+    predict_scores(net, make_samples(), None)
+    assert not net.module_.training
+    fit(net=net, epochs=1)
+    assert net.module_.training
+
+
+def test_threads_of_a_prediction():
+    threads = torch.get_num_threads()
+    net = fit()
+    seen = []
+    net.module_.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    predict_scores(net, make_samples(), threads + 1)
+    predict_scores(net, make_samples(), None)
+    assert seen == [threads + 1, threads]
+    assert torch.get_num_threads() == threads
+
+
+def test_progress_is_shown_on_the_error_stream(capsys):
+    fit(verbose=1, valid=make_samples(10, seed=1), max_epochs=2)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "2/2" in captured.err
+    assert "valid_loss" in captured.err
+
+
+def test_nothing_is_printed(capsys):
+    fit(make_samples(8), make_samples(10, seed=1), max_epochs=50, lr=0.5, patience=1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_linear_skip_starts_with_a_head_of_zeros():
+    module = Blueprint(Tiny(), DATA, "float32", linear_skip=True)()
+    assert not module.module.head.weight.any()
+    assert not module.module.head.bias.any()
+    assert not module(torch.ones(2, 3)).any()
