@@ -139,8 +139,9 @@ def optimizer_class(optimizer: str | type) -> type[torch.optim.Optimizer]:
         and value is not torch.optim.Optimizer
     }
     if optimizer not in known:
-        close = difflib.get_close_matches(optimizer, known, n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        folded = {name.lower(): name for name in known}
+        close = difflib.get_close_matches(optimizer.lower(), folded, n=1, cutoff=0.5)
+        hint = f" Did you mean {folded[close[0]]!r}?" if close else ""
         raise ValueError(
             f"optimizer={optimizer!r} is not in torch.optim.{hint} "
             f"It has {sorted(known)}."

@@ -158,7 +158,9 @@ def test_optimizers_by_name_and_class():
     assert type(fit(optimizer="SGD", keep_optimizer=True).optimizer_) is torch.optim.SGD
 
 
-@pytest.mark.parametrize(("name", "meant"), [("Adaam", "Adam"), ("SGDD", "SGD")])
+@pytest.mark.parametrize(
+    ("name", "meant"), [("adamw", "AdamW"), ("Adaam", "Adam"), ("sgd", "SGD")]
+)
 def test_a_misspelt_optimizer(name, meant):
     with pytest.raises(ValueError, match=f"optimizer='{name}'.*mean '{meant}'"):
         optimizer_class(name)
