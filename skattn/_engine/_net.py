@@ -188,6 +188,15 @@ class _LearningRate(Callback):
             group["lr"] = base
 
 
+class _BestWeights(EarlyStopping):
+    """Early stopping for which the weights before training are a candidate too."""
+
+    def on_train_begin(self, net: Net, X: Any = None, y: Any = None, **_: Any) -> None:
+        super().on_train_begin(net)
+        self.dynamic_threshold_ = net.mean_loss(y)
+        self.best_model_weights_ = deepcopy(net.module_.state_dict())
+
+
 class _Progress(Callback):
     """A progress bar over epochs on the standard error stream."""
 
@@ -235,9 +244,6 @@ class Net(NeuralNet):
         The estimator's parameter.
     weight_decay : float
         For all parameters with more than one axis; vectors (biases, norms) have none.
-    shrinkage : float, default=0
-        Weight in the loss of the squared scores that an architecture adds to those of
-        its linear skip.
     **params : dict
         See `skorch.NeuralNet`.
     """
@@ -248,14 +254,12 @@ class Net(NeuralNet):
         criterion: Loss,
         precision: str = "float32",
         weight_decay: float = 0.0,
-        shrinkage: float = 0.0,
         **params: Any,
     ) -> None:
         super().__init__(module, criterion, **params)
         self.device: str
         self.precision = precision
         self.weight_decay = weight_decay
-        self.shrinkage = shrinkage
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -303,9 +307,6 @@ class Net(NeuralNet):
         losses = self.criterion_(y_pred, y_true.values)
         if y_true.weight is not None:
             losses = losses * y_true.weight
-        if training and self.shrinkage:
-            rest = y_pred - self.module_.linear(**X)
-            losses = losses + self.shrinkage * rest.square().sum(dim=1)
         return losses.mean()
 
     def _set_training(self, training: bool = True) -> None:
@@ -356,6 +357,25 @@ class Net(NeuralNet):
                 f"training diverged. Lower lr={self.lr}, or set gradient_clip."
             )
         self.history.record(f"{prefix}_loss", loss)
+
+    def mean_loss(self, samples: Samples) -> float:
+        """Compute the mean loss of the present weights.
+
+        Parameters
+        ----------
+        samples : Samples
+            With targets.
+
+        Returns
+        -------
+        loss : float
+            As early stopping sees it.
+        """
+        total = 0.0
+        for batch in self.get_iterator(samples):
+            step = self.validation_step(batch)
+            total += step["loss"].item() * len(batch[1].values)
+        return total / len(samples)
 
     def on_epoch_begin(self, net: Net, **kwargs: Any) -> None:
         """Drop the last epoch's batch records: the history keeps epochs."""
@@ -542,8 +562,7 @@ def train(
     net.max_epochs = options.max_epochs if epochs is None else epochs
     net.generator_ = generator
     net.callbacks = _callbacks(net, samples, valid, options, scheduled=epochs is None)
-    if not hasattr(net, "optimizer_"):
-        net._initialize_optimizer()
+    _set_learning_rate(net, {"lr": options.lr, **(options.net_params or {})}["lr"])
     net.initialize_callbacks()
     try:
         net.partial_fit(samples, valid)
@@ -563,6 +582,17 @@ def train(
     return net
 
 
+def _set_learning_rate(net: Net, lr: float) -> None:
+    """Make the optimizer, or change its rate where a group has none of its own."""
+    before, net.lr = net.lr, lr
+    if not hasattr(net, "optimizer_"):
+        net._initialize_optimizer()
+        return
+    for group in net.optimizer_.param_groups:
+        if group["lr"] == before:
+            group["lr"] = lr
+
+
 def _callbacks(
     net: Net,
     samples: Samples,
@@ -580,7 +610,7 @@ def _callbacks(
         clip = GradientNormClipping(options.gradient_clip)
         callbacks.append(("gradient_clip", clip))
     if valid is not None:
-        stop = EarlyStopping(
+        stop = _BestWeights(
             patience=options.patience, threshold=0.0, load_best=True, sink=_discard
         )
         callbacks.append(("early_stopping", stop))

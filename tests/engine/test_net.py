@@ -306,6 +306,25 @@ def test_single_epochs_have_a_constant_learning_rate(log):
     assert [lr for lr, _ in log.seen] == [0.01] * 4
 
 
+def test_training_goes_on_at_the_learning_rate_that_is_asked_for(log):
+    net = fit(epochs=1)
+    fit(net=net, epochs=1, lr=0.25, callbacks=[log()])
+    assert {lr for lr, _ in log.seen} == {0.25}
+
+
+def test_a_kept_optimizer_takes_the_learning_rate_that_is_asked_for(log):
+    net = fit(epochs=1, keep_optimizer=True)
+    fit(net=net, epochs=1, lr=0.25, callbacks=[log()])
+    assert {lr for lr, _ in log.seen} == {0.25}
+
+
+def test_groups_with_a_learning_rate_of_their_own_keep_it():
+    groups = {"optimizer__param_groups": [("head*", {"lr": 0.5})]}
+    net = fit(epochs=1, keep_optimizer=True, net_params=groups)
+    fit(net=net, epochs=1, lr=0.25, keep_optimizer=True, net_params=groups)
+    assert {group["lr"] for group in net.optimizer_.param_groups} == {0.5, 0.25}
+
+
 def test_early_stopping_restores_the_best_weights(log):
     valid = make_samples(10, seed=1)
     # So high a rate that the loss goes up and down.
