@@ -78,7 +78,7 @@ class Batches:
 
 def _rows_for(length: int) -> int:
     """Rows of an inference batch whose samples have this padded length."""
-    return int(np.clip(_TOKENS_PER_BATCH // max(length, 1), 1, _MAX_ROWS))
+    return min(max(_TOKENS_PER_BATCH // max(length, 1), 1), _MAX_ROWS)
 
 
 def fixed_batches(positions: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -98,9 +98,13 @@ def fixed_batches(positions: Tensor, length: int) -> Iterator[tuple[Tensor, Tens
     padded : Tensor of shape (size,)
         The same, filled up with the last one.
     """
-    for chunk in positions.split(_rows_for(length)):
-        missing = _rows_for(length) - len(chunk)
-        yield chunk, torch.cat([chunk, chunk[-1:].expand(missing)])
+    size = _rows_for(length)
+    for chunk in positions.split(size):
+        missing = size - len(chunk)
+        if missing:
+            yield chunk, torch.cat([chunk, chunk[-1:].expand(missing)])
+        else:
+            yield chunk, chunk
 
 
 class TensorSamples:
@@ -231,10 +235,11 @@ class TensorSamples:
                 is_masked.bool(), (steps * _LENGTH_STEP).clamp(min=1), padded
             )
         gaps = none if self._has_gap is None else self._has_gap.long()
-        keys = torch.stack([padded, is_masked, gaps], dim=1)
-        groups, of_row = torch.unique(keys, dim=0, return_inverse=True)
-        for number, (length, masked, has_gap) in enumerate(groups.tolist()):
-            rows = torch.nonzero(of_row == number).flatten()
+        # One number for each row: finding distinct triples is 80 times slower.
+        keys = 4 * padded + 2 * is_masked + gaps
+        for key in torch.unique(keys).tolist():
+            length, masked, has_gap = key // 4, key // 2 % 2, key % 2
+            rows = torch.nonzero(keys == key).flatten()
             trimmed = length if self._row_lengths is not None else None
             for chunk, filled in fixed_batches(rows, length):
                 yield chunk, self._gather(filled, trimmed, bool(masked), bool(has_gap))
