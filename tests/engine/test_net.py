@@ -224,18 +224,6 @@ def test_losses_are_weighed():
     assert net.get_loss(scores, Target(values, weight)) == (3 + 4) / 2
 
 
-def test_shrinkage_is_added_in_training_alone():
-    net = fit(max_epochs=1, linear_skip=True)
-    net.shrinkage = 0.25
-    net.module_.skip.linear.bias.data.fill_(3.0)
-    net.module_.skip.linear.weight.data.zero_()
-    scores, values = torch.tensor([[3.0], [7.0]]), torch.tensor([[3.0], [7.0]])
-    inputs = {"x": torch.ones(2, 3)}
-    assert net.get_loss(scores, Target(values, None), X=inputs) == 0
-    loss = net.get_loss(scores, Target(values, None), X=inputs, training=True)
-    assert loss == 0.25 * 16 / 2
-
-
 def test_vectors_do_not_decay():
     net = fit(weight_decay=0.5, keep_optimizer=True)
     for group in net.optimizer_.param_groups:
@@ -327,19 +315,32 @@ def test_groups_with_a_learning_rate_of_their_own_keep_it():
 
 def test_early_stopping_restores_the_best_weights(log):
     valid = make_samples(10, seed=1)
-    # So high a rate that the loss goes up and down.
     net = fit(
         make_samples(8),
         valid,
         max_epochs=100,
-        lr=0.5,
+        lr=0.05,
         patience=3,
         callbacks=[log()],
     )
     losses = net.history[:, "valid_loss"]
     best = int(np.argmin(losses))
-    assert len(losses) == best + 1 + 3
+    assert best > 0
+    assert len(losses) == best + 1 + 3 < 100
     assert_equal_weights(weights_of(net), log.seen[best][1])
+
+
+def test_weights_that_training_only_makes_worse_stay():
+    """The weights before the first epoch are a candidate too."""
+    with seeded(0, CPU):
+        before = weights_of(
+            make_net(Blueprint(Tiny(), DATA, "float32"), SquaredError(), OPTIONS)
+        )
+    valid = make_samples(10, seed=1)
+    valid.target.neg_()  # what is learnt is the opposite
+    net = fit(valid=valid, patience=4, max_epochs=50)
+    assert len(net.history) == 4
+    assert_equal_weights(weights_of(net), before)
 
 
 def test_without_validation_the_last_weights_stay(log):
