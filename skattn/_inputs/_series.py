@@ -186,7 +186,7 @@ class SeriesEncoder:
             )
         present = ~np.isnan(values).all(axis=1)  # (n, length)
         steps = np.arange(1, values.shape[2] + 1)
-        lengths = (present * steps).max(axis=1)
+        lengths = (present * steps).max(axis=1, initial=0)
         if not lengths.all():
             empty = int(np.flatnonzero(lengths == 0)[0])
             raise ValueError(f"Series number {empty} of X holds no value at all.")
