@@ -257,6 +257,8 @@ class TableEncoder:
                 )
             return found
         array = np.asarray(chosen)
+        if not array.size:
+            return np.zeros(n_columns, dtype=bool)
         if array.dtype.kind in "UO":
             if unknown := sorted(set(map(str, array)) - set(names)):
                 raise ValueError(
@@ -276,7 +278,7 @@ class TableEncoder:
                 f"categorical_features={chosen!r} must be 'from_dtype', None, or "
                 "columns given as booleans, positions or names."
             )
-        if array.size and (array.min() < 0 or array.max() >= n_columns):
+        if array.min() < 0 or array.max() >= n_columns:
             raise ValueError(
                 f"categorical_features={chosen!r} holds positions outside the "
                 f"{n_columns} columns of X."
@@ -290,11 +292,12 @@ class TableEncoder:
             and not pd.api.types.is_complex_dtype(dtype)
         ):
             return "number"
-        if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(
-            dtype
-        ):
+        is_object = pd.api.types.is_object_dtype(dtype)
+        # To pandas, every column of objects is one of strings.
+        is_string = pd.api.types.is_string_dtype(dtype) and not is_object
+        if isinstance(dtype, pd.CategoricalDtype) or is_string:
             return "category"
-        if pd.api.types.is_object_dtype(dtype):
+        if is_object:
             values = column.dropna()
             if all(isinstance(value, str) for value in values):
                 return "category"
