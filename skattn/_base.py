@@ -54,10 +54,12 @@ COMMON_CONSTRAINTS: dict[str, list[Any]] = {
     "quantile": [Interval(Real, 0, 1, closed="neither"), None],
 }
 
-# What "auto" means changes here. With fewer samples all are trained on, columns are
-# standardised, and a linear model, which few samples determine, comes first. With more,
-# a part can be spared for early stopping and ranks are known well.
+# What "auto" means depends on the number of samples. From the first number, a part can
+# be spared for early stopping, and ranks of a column are known well. Below the second,
+# a linear model of a table, which few samples determine, comes first, and attention
+# has to do better on a held-out part.
 MANY_SAMPLES = 1000
+FEW_SAMPLES = 2000
 
 
 class ArchitectureParams:

@@ -49,16 +49,18 @@ default="squared_error"
     early_stopping : bool or "auto", default="auto"
         Hold out `validation_fraction` of the samples, stop when the loss on them has
         not improved for `patience` epochs, and restore the best weights. ``"auto"``
-        does so from 1,000 samples.
+        does so from 1,000 samples, and wherever a linear model comes first.
     validation_fraction : float, default=0.1
         Part of the samples that early stopping holds out.
     patience : int, default=16
         Epochs without improvement before training stops.
     linear_skip : bool or "auto", default="auto"
         On a table, put a linear model beside the architecture: logistic, Poisson or
-        ridge regression by scikit-learn, fitted before training and kept; the
-        architecture learns what it leaves. ``"auto"`` does so below 1,000 samples,
-        and not in ``partial_fit``, whose first rows tell too little.
+        ridge regression by scikit-learn, fitted before training; the architecture
+        learns what it leaves. Where early stopping holds samples out, the linear model
+        alone is kept unless the error on these falls by more than one standard error,
+        and is then fitted to all samples. ``"auto"`` does all this below 2,000
+        samples, and not in ``partial_fit``, whose first rows tell too little.
     input_scaling : {"auto", "standard", "quantile"} or None, default="auto"
         Scaling of the numeric columns or channels, learned from the training part:
         zero mean and unit variance, a normal distribution by ranks, or none.

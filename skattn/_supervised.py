@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
 
 from skattn._architecture import DataSpec
 from skattn._base import (
-    MANY_SAMPLES,
+    FEW_SAMPLES,
     ArchitectureParams,
     check_parameters,
     draw_seed,
@@ -24,12 +24,6 @@ from skattn._base import (
     stops_early,
 )
 from skattn._inputs import SeriesEncoder, TableEncoder, input_of
-
-# Where no validation part tells a small classifier when to stop, its net would fit the
-# few rows that the linear skip misses. So its scores are shrunk towards those of the
-# skip, as if so many samples had told that the skip is right, times the part that the
-# skip explains.
-_PRIOR_SAMPLES = 1000
 
 
 class SupervisedEstimator(ArchitectureParams, BaseEstimator):
@@ -66,7 +60,6 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         classes: Any,
         epochs: int | None,
     ) -> Self:
-        from skattn._engine._linear import fit_column_map
         from skattn._engine._net import Blueprint, make_net
 
         seed = draw_seed(self.random_state)
@@ -93,27 +86,21 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             target.learn(y, classes)
         self._encoder, self._target, self._seed = encoder, target, seed
 
-        def build(options: Any, samples: Any, stops: bool) -> Any:
+        def build(options: Any, has_skip: bool) -> Any:
             data = DataSpec(
                 task=self._task, n_outputs=target.n_outputs, **encoder.describe()
             )
-            has_skip = self._has_linear_skip(len(samples), is_whole=epochs is None)
             blueprint = Blueprint(architecture, data, self.precision, has_skip)
-            net = make_net(blueprint, target.loss(), options)
-            if has_skip:
-                explained = fit_column_map(net.module_.skip, samples, net.criterion_)
-                if not stops:
-                    net.shrinkage = _PRIOR_SAMPLES * explained / len(samples)
-            return net
+            return make_net(blueprint, target.loss(), options)
 
         return self._train(content, y, weight, epochs, build)
 
-    def _has_linear_skip(self, n_samples: int, is_whole: bool) -> bool:
-        """Tell whether a linear model stands beside the architecture."""
+    def _starts_linear(self, n_samples: int, epochs: int | None) -> bool:
+        """Tell whether a linear model is fitted first and stands beside the net."""
         if self._encoder.input != "table":
             return False
         if self.linear_skip == "auto":
-            return is_whole and n_samples < MANY_SAMPLES
+            return epochs is None and n_samples < FEW_SAMPLES
         return bool(self.linear_skip)
 
     def _train_further(
@@ -142,6 +129,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         build: Any,
     ) -> Self:
         """Order, weigh and split the rows, scale what is new, and train the net."""
+        from skattn._engine._linear import fit_column_map
         from skattn._engine._net import TrainingOptions, train
         from skattn._engine._rows import (
             canonical_order,
@@ -160,12 +148,17 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             remaining = remaining * target.class_weights(y[index], class_weight)
         weights = None if np.ptp(remaining) == 0 else remaining / remaining.mean()
 
-        trained, held_out = np.arange(len(index)), None
-        if epochs is None and stops_early(self.early_stopping, len(index)):
+        whole = np.arange(len(index))
+        trained, held_out = whole, whole[:0]
+        starts_linear = build is not None and self._starts_linear(len(index), epochs)
+        is_auto = self.early_stopping == "auto"
+        if epochs is None and (
+            stops_early(self.early_stopping, len(index)) or (is_auto and starts_linear)
+        ):
             trained, held_out = validation_split(
                 hashes[index], self.validation_fraction, target.strata(y[index])
             )
-            if not len(held_out):
+            if not len(held_out) and not is_auto:
                 raise ValueError(
                     f"early_stopping holds out validation_fraction="
                     f"{self.validation_fraction} of {len(index)} samples, which is "
@@ -185,27 +178,25 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         n_before = 0 if build is not None else len(self.net_.history)
         with seeded(self._seed + n_before, device, self.num_threads) as generator:
 
-            def part(positions: np.ndarray | None) -> Any:
-                if positions is None:
-                    return None
+            def part(positions: np.ndarray) -> Any:
                 kept = None if weights is None else weights[positions]
                 return samples.at(index[positions], kept)
 
-            train_samples = part(trained)
-            net = (
-                self.net_
-                if build is None
-                else build(options, train_samples, held_out is not None)
-            )
+            net = self.net_ if build is None else build(options, starts_linear)
+            if starts_linear:
+                fit_column_map(net.module_.skip, part(trained), net.criterion_)
             train(
                 net,
-                train_samples,
-                part(held_out),
+                part(trained),
+                part(held_out) if len(held_out) else None,
                 options,
                 generator,
                 epochs=epochs,
                 keep_optimizer=self.warm_start or epochs is not None,
             )
+            if starts_linear:
+                # What was held out from the net need not be from the linear model.
+                fit_column_map(net.module_.skip, part(whole), net.criterion_)
         self.net_ = net
         self.architecture_ = net.module.architecture
         self.history_ = net.history

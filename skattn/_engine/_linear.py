@@ -63,11 +63,7 @@ class LinearSkip(nn.Module):
         scores : Tensor
             The sum of both models' scores.
         """
-        return self.linear(x, **optional) + self.module(x, **optional)
-
-    def linear(self, x: Tensor, **optional: Tensor) -> Tensor:
-        """Compute the scores of the linear model alone; see `forward`."""
-        return self.skip(x, optional.get("categories"))
+        return self.skip(x, optional.get("categories")) + self.module(x, **optional)
 
 
 class _StepMap(nn.Module):
@@ -106,7 +102,7 @@ class _ColumnMap(nn.Module):
         return scores
 
 
-def fit_column_map(skip: Any, samples: Any, loss: Loss) -> float:
+def fit_column_map(skip: Any, samples: Any, loss: Loss) -> None:
     """Set the linear model of a table to scikit-learn's fit of the training rows.
 
     Logistic regression for classes, Poisson regression for counts, ridge regression
@@ -120,12 +116,6 @@ def fit_column_map(skip: Any, samples: Any, loss: Loss) -> float:
         Training samples.
     loss : Loss
         What the net is trained with.
-
-    Returns
-    -------
-    explained : float
-        Of a classifier, the part of the loss that the linear model takes away from
-        that of the class frequencies (McFadden's R²), between 0 and 1; else 0.
     """
     rows = samples.index
     inputs = {
@@ -144,33 +134,6 @@ def fit_column_map(skip: Any, samples: Any, loss: Loss) -> float:
             part = coefficients[:, start : start + table.num_embeddings]
             table.weight.copy_(torch.from_numpy(part.T))
             start += table.num_embeddings
-    if not isinstance(loss, CrossEntropy | BinaryCrossEntropy):
-        return 0.0
-    goal = samples.target[rows].cpu()
-    scores = torch.from_numpy(design @ coefficients.T + intercept)
-    fitted = _mean_loss(loss, scores, goal, weight)
-    frequent = _frequency_scores(loss, goal, weight).expand_as(scores)
-    return float(np.clip(1 - fitted / _mean_loss(loss, frequent, goal, weight), 0, 1))
-
-
-def _mean_loss(
-    loss: Loss, scores: Tensor, goal: Tensor, weight: np.ndarray | None
-) -> float:
-    goal = goal.to(scores.dtype) if goal.is_floating_point() else goal
-    return float(np.average(loss(scores, goal).numpy(), weights=weight))
-
-
-def _frequency_scores(loss: Loss, goal: Tensor, weight: np.ndarray | None) -> Tensor:
-    """Scores that say how frequent each class is: (n_outputs,)."""
-    if isinstance(loss, CrossEntropy):
-        totals = [
-            np.bincount(column, weight, count)
-            for column, count in zip(goal.numpy().T, loss.class_counts, strict=True)
-        ]
-        shares = np.concatenate([total / total.sum() for total in totals])
-        return torch.from_numpy(shares).log()
-    frequency = np.average(goal.double().numpy(), axis=0, weights=weight)
-    return torch.from_numpy(frequency).logit(eps=1e-12)
 
 
 def _design(inputs: dict[str, np.ndarray], counts: list[int]) -> Any:

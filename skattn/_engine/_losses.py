@@ -25,6 +25,21 @@ class Loss(nn.Module):
         """
         return scores
 
+    def error(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Tell how wrong the scores are about each sample, for model selection.
+
+        Parameters
+        ----------
+        scores, target : Tensor
+            As for `forward`.
+
+        Returns
+        -------
+        error : Tensor of shape (batch,)
+            Of classes and labels, the part that is wrong; else the loss.
+        """
+        return self(scores, target)
+
 
 class CrossEntropy(Loss):
     """Cross-entropy of one or several class targets.
@@ -53,6 +68,12 @@ class CrossEntropy(Loss):
         parts = scores.split(self.class_counts, dim=1)
         return torch.cat([part.softmax(dim=1) for part in parts], dim=1)
 
+    def error(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Part of the targets whose class is wrong."""
+        parts = scores.split(self.class_counts, dim=1)
+        labels = torch.stack([part.argmax(dim=1) for part in parts], dim=1)
+        return (labels != target).to(scores.dtype).mean(dim=1)
+
 
 class BinaryCrossEntropy(Loss):
     """Cross-entropy of independent labels, summed over the labels."""
@@ -66,6 +87,10 @@ class BinaryCrossEntropy(Loss):
     def predict(self, scores: Tensor) -> Tensor:
         """Probability of each label."""
         return scores.sigmoid()
+
+    def error(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Part of the labels that are wrong."""
+        return ((scores > 0) != (target > 0.5)).to(scores.dtype).mean(dim=1)
 
 
 class Pointwise(Loss):

@@ -188,13 +188,25 @@ class _LearningRate(Callback):
             group["lr"] = base
 
 
-class _BestWeights(EarlyStopping):
-    """Early stopping for which the weights before training are a candidate too."""
+class _BetterThanLinear(EarlyStopping):
+    """Early stopping that keeps a linear start unless training clearly improves on it.
+
+    On the held-out samples, the error (of a classifier, wrong labels) has to fall below
+    the linear model's by more than its standard error: the rule of Breiman, Friedman,
+    Olshen and Stone, "Classification and Regression Trees", 1984.
+    """
 
     def on_train_begin(self, net: Net, X: Any = None, y: Any = None, **_: Any) -> None:
         super().on_train_begin(net)
-        self.dynamic_threshold_ = net.mean_loss(y)
+        errors = net.errors(y)
+        self.bar_ = float(errors.mean() - errors.std() / math.sqrt(len(errors)))
         self.best_model_weights_ = deepcopy(net.module_.state_dict())
+
+    def on_epoch_end(self, net: Net, dataset_valid: Any = None, **_: Any) -> None:
+        has_less_loss = self._is_score_improved(net.history[-1, self.monitor])
+        # The standard error of one sample is NaN, below which nothing falls.
+        if has_less_loss and float(net.errors(dataset_valid).mean()) < self.bar_:
+            super().on_epoch_end(net)
 
 
 class _Progress(Callback):
@@ -358,8 +370,8 @@ class Net(NeuralNet):
             )
         self.history.record(f"{prefix}_loss", loss)
 
-    def mean_loss(self, samples: Samples) -> float:
-        """Compute the mean loss of the present weights.
+    def errors(self, samples: Samples) -> Tensor:
+        """Compute how wrong the present weights are about each sample.
 
         Parameters
         ----------
@@ -368,14 +380,17 @@ class Net(NeuralNet):
 
         Returns
         -------
-        loss : float
-            As early stopping sees it.
+        errors : Tensor of shape (n,)
+            See `Loss.error`; weighted, on the CPU.
         """
-        total = 0.0
-        for batch in self.get_iterator(samples):
-            step = self.validation_step(batch)
-            total += step["loss"].item() * len(batch[1].values)
-        return total / len(samples)
+        self._set_training(False)
+        parts = []
+        with torch.no_grad():
+            for inputs, target in self.get_iterator(samples):
+                errors = self.criterion_.error(self.infer(inputs), target.values)
+                weight = 1.0 if target.weight is None else target.weight
+                parts.append((errors * weight).cpu())
+        return torch.cat(parts)
 
     def on_epoch_begin(self, net: Net, **kwargs: Any) -> None:
         """Drop the last epoch's batch records: the history keeps epochs."""
@@ -610,9 +625,11 @@ def _callbacks(
         clip = GradientNormClipping(options.gradient_clip)
         callbacks.append(("gradient_clip", clip))
     if valid is not None:
-        stop = _BestWeights(
-            patience=options.patience, threshold=0.0, load_best=True, sink=_discard
-        )
+        kind, patience = EarlyStopping, options.patience
+        if net.module.linear_skip:
+            # It may take many epochs until the linear start is beaten.
+            kind, patience = _BetterThanLinear, net.max_epochs
+        stop = kind(patience=patience, threshold=0.0, load_best=True, sink=_discard)
         callbacks.append(("early_stopping", stop))
     if options.verbose:
         callbacks.append(("progress", _Progress()))
