@@ -42,7 +42,8 @@ class ConformalResiduals:
             In units of the window; negative below one half, monotone in `level`.
         """
         coverage = abs(2 * level - 1)
-        ranks = np.ceil((self.counts + 1) * coverage).astype(int)
+        # Without rounding, 2 * 0.8 - 1 is a little more than 0.6, one rank too many.
+        ranks = np.ceil(np.round((self.counts + 1) * coverage, 9)).astype(int)
         ranks = np.clip(ranks, 1, np.maximum(self.counts, 1))
         reach = np.take_along_axis(self.sorted, ranks[None] - 1, axis=0)[0]
         if coverage == 0:
