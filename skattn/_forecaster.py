@@ -235,7 +235,11 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
 
         check_parameters(self, **_CONSTRAINTS)
         y = regular(y)
-        values = y.to_numpy(dtype=np.float64)
+        values = _numbers(y)
+        if (empty := np.isnan(values).all(axis=0)).any():
+            raise ValueError(
+                f"y holds no value at all in the columns {list(y.columns[empty])}."
+            )
         self.horizon_ = int(max(fh.to_relative(self.cutoff)))
         if self.horizon_ < 1:
             raise ValueError("fh holds no step in the future of the training series.")
@@ -247,7 +251,8 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
 
         n_tail = self._count_tail(len(values))
         past = values[: len(values) - n_tail]
-        self._mean, self._scale = weighted_moments(past)
+        n_valid = self._count_validation(len(past))
+        self._mean, self._scale = weighted_moments(past[: len(past) - n_valid])
         net = None
         self._residuals = None
         if n_tail:
@@ -255,7 +260,9 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
             last_steps = np.arange(len(past) - 1, len(values) - 1)
             tail = self._windows(values).samples([(0, last_steps)])
             scores = self._scores(net, tail)
-            self._residuals = ConformalResiduals(scores, tail.targets().cpu().numpy())
+            residuals = ConformalResiduals(scores, tail.targets().cpu().numpy())
+            if residuals.counts.any(axis=1).all():
+                self._residuals = residuals
         if net is None or self.calibration == "refit":
             net = self._train_net(values, architecture, y.columns, options)
         self.net_ = net
@@ -277,14 +284,7 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         from skattn._engine._runtime import resolve_device, seeded
 
         device = resolve_device(self.device)
-        n_valid = 0
-        if stops_early(self.early_stopping, len(self._origins(len(values)))):
-            n_valid = max(round(self.validation_fraction * len(values)), 1)
-            if len(values) - n_valid < 2:
-                raise ValueError(
-                    f"early_stopping holds out {n_valid} of {len(values)} steps, which "
-                    "leaves nothing to train on. Set early_stopping=False."
-                )
+        n_valid = self._count_validation(len(values))
         past = values[: len(values) - n_valid]
         samples = self._windows(past).samples([(0, self._origins(len(past)))])
         valid = None
@@ -305,7 +305,8 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
             raise ValueError(
                 "This forecaster has no held-out errors to make intervals from: "
                 f"calibration={self.calibration!r}. Fit it with "
-                "calibration='refit' or 'split' on a series of at least 4 steps."
+                "calibration='refit' or 'split' on a series of at least 3 steps that "
+                "has values in its last half."
             )
         samples = self._present_window()
         loc, scale = samples.moments()
@@ -324,9 +325,11 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         self, y: pd.DataFrame, X: Any = None, update_params: bool = True
     ) -> Self:
         n_before = len(self._recent)
-        joined = regular(y.combine_first(self._recent))
+        frequency = getattr(self._recent.index, "freqstr", None)
+        joined = regular(y.combine_first(self._recent), frequency)
+        values = _numbers(joined)
         if update_params:
-            self._train_on(joined.to_numpy(dtype=np.float64), n_before)
+            self._train_on(values, n_before)
         self._remember(joined)
         return self
 
@@ -366,6 +369,18 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
             return 0
         count = min(_TAIL_HORIZONS * self.horizon_, n_steps // 2)
         return count if n_steps - count >= 2 else 0
+
+    def _count_validation(self, n_steps: int) -> int:
+        """Count the steps at the end of a training series that early stopping takes."""
+        if not stops_early(self.early_stopping, len(self._origins(n_steps))):
+            return 0
+        count = max(round(self.validation_fraction * n_steps), 1)
+        if n_steps - count < 2:
+            raise ValueError(
+                f"early_stopping holds out {count} of {n_steps} steps, which leaves "
+                "nothing to train on. Set early_stopping=False."
+            )
+        return count
 
     def _check_gaps(self, architecture: Architecture, values: np.ndarray) -> None:
         if np.isnan(values).any() and "observed" not in architecture.consumes:
@@ -478,3 +493,11 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
             {"max_epochs": 2},
             {"max_epochs": 1, "window_length": 4, "normalization": "instance"},
         ]
+
+
+def _numbers(y: pd.DataFrame) -> np.ndarray:
+    """Give the values of a series, which may be missing but not infinite."""
+    values = y.to_numpy(dtype=np.float64)
+    if np.isinf(values).any():
+        raise ValueError("y contains infinity. Missing values are NaN.")
+    return values

@@ -20,7 +20,8 @@ class ConformalResiduals:
     scores : ndarray of shape (n, n_targets, horizon)
         Forecasts.
     targets : ndarray of shape (n, n_targets, horizon)
-        What came, NaN where unknown.
+        What came, NaN where unknown; of each target something is known, and of its
+        first step where anything is.
     """
 
     def __init__(self, scores: np.ndarray, targets: np.ndarray) -> None:
@@ -50,4 +51,4 @@ class ConformalResiduals:
             reach = np.zeros_like(reach)
         # A step without an error of its own takes that of the steps before it.
         reach = np.fmax.accumulate(reach, axis=-1)
-        return math.copysign(1.0, level - 0.5) * np.nan_to_num(reach)
+        return math.copysign(1.0, level - 0.5) * reach

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 # Steps of one season, by the first letters of a frequency: a year of months, quarters
@@ -49,13 +50,15 @@ def seasonal_period(index: pd.Index) -> int:
     return 1 if frequency is None else _PERIODS.get(frequency.split("-")[0], 1)
 
 
-def regular(frame: pd.DataFrame) -> pd.DataFrame:
+def regular(frame: pd.DataFrame, frequency: str | None = None) -> pd.DataFrame:
     """Add the rows that an index leaves out, with missing values.
 
     Parameters
     ----------
     frame : DataFrame
         One row for each time that was seen, in order.
+    frequency : str, optional
+        Of a DatetimeIndex; by default its own, or what `pandas.infer_freq` finds.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def regular(frame: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a time occurs twice.
+        If a time occurs twice, or if nothing tells which times are left out.
     """
     index = frame.index
     if not index.is_unique:
@@ -76,14 +79,22 @@ def regular(frame: pd.DataFrame) -> pd.DataFrame:
         )
     if isinstance(index, pd.PeriodIndex):
         full: pd.Index = pd.period_range(index[0], index[-1], freq=index.freq)
-    elif isinstance(index, pd.DatetimeIndex) and _frequency(index) is not None:
-        full = pd.date_range(index[0], index[-1], freq=_frequency(index))
+    elif isinstance(index, pd.DatetimeIndex):
+        frequency = frequency or _frequency(index)
+        if frequency is None and len(index) < 3:
+            return frame
+        if frequency is not None:
+            full = pd.date_range(index[0], index[-1], freq=frequency)
+        if frequency is None or not index.isin(full).all():
+            raise ValueError(
+                f"The DatetimeIndex of y does not keep to a frequency ({frequency} was "
+                "looked for), so times that it leaves out cannot be told. Call "
+                "y.asfreq(...) or y.resample(...) first, or use a PeriodIndex."
+            )
     elif pd.api.types.is_integer_dtype(index.dtype) and len(index) > 1:
-        step = int((index[1:] - index[:-1]).min())
+        step = int(np.gcd.reduce(np.diff(index)))
         full = pd.RangeIndex(index[0], index[-1] + step, step)
     else:
-        return frame
-    if len(full) == len(frame) or not index.isin(full).all():
         return frame
     return frame.reindex(full)
 
