@@ -40,9 +40,6 @@ class LinearSkip(nn.Module):
         self.skip = _ColumnMap(data) if is_table else _StepMap(data)
         # The best linear scores of a table are known; moving them would overfit.
         self.skip.requires_grad_(not is_table)
-        import os
-
-        self.skip.requires_grad_(os.environ.get("FREEZE", "1") != "1")
         head = getattr(module, "head", None)
         if isinstance(head, nn.Module):
             for parameter in head.parameters():
