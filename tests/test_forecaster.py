@@ -158,7 +158,8 @@ def test_intervals_are_nested_and_never_cross(airline, calibration):
     assert (lower <= point).all()
     assert (point <= upper).all()
     widths = upper - lower
-    assert (np.diff(widths, axis=1) >= 0).all()  # never narrower along the horizon
+    # Never narrower along the horizon, but for rounding.
+    assert (np.diff(widths, axis=1) >= -1e-9).all()
     assert (widths[-1] > widths[1]).all()
 
 
