@@ -63,15 +63,21 @@ class LinearSkip(nn.Module):
         return self.skip(x, optional.get("categories")) + self.module(x, **optional)
 
 
+class _ZeroLinear(nn.Linear):
+    """A linear map that starts at zero; torch warns of one without inputs."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
 class _StepMap(nn.Module):
     """Map the steps of a window to those of a forecast, alike for all targets."""
 
     def __init__(self, data: DataSpec) -> None:
         super().__init__()
-        self.linear = nn.Linear(data.length, data.horizon)
+        self.linear = _ZeroLinear(data.length, data.horizon)
         self.n_targets = data.n_targets
-        for parameter in self.parameters():
-            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, categories: None = None) -> Tensor:
         """Forecast: (batch, n_targets, horizon)."""
@@ -83,11 +89,11 @@ class _ColumnMap(nn.Module):
 
     def __init__(self, data: DataSpec) -> None:
         super().__init__()
-        self.linear = nn.Linear(data.n_features, data.n_outputs)
+        self.linear = _ZeroLinear(data.n_features, data.n_outputs)
         self.tables = nn.ModuleList(
             nn.Embedding(count, data.n_outputs) for count in data.category_counts
         )
-        for parameter in self.parameters():
+        for parameter in self.tables.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, categories: Tensor | None = None) -> Tensor:
