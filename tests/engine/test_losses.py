@@ -146,6 +146,25 @@ def test_forecasts_are_averaged_over_targets_and_steps(name):
     np.testing.assert_allclose(cubes, flat)
 
 
+def test_error_of_labels_is_the_part_that_is_wrong():
+    labels = np.column_stack([RNG.integers(0, 2, 40), RNG.integers(0, 3, 40)])
+    scores = RNG.normal(size=(40, 5))
+    errors = CrossEntropy((2, 3)).error(*map(torch.from_numpy, (scores, labels)))
+    first = scores[:, :2].argmax(axis=1) != labels[:, 0]
+    second = scores[:, 2:].argmax(axis=1) != labels[:, 1]
+    np.testing.assert_array_equal(errors, (first + second * 1.0) / 2)
+    many = RNG.integers(0, 2, (40, 2)).astype(float)
+    errors = BinaryCrossEntropy().error(*map(torch.from_numpy, (SCORES, many)))
+    np.testing.assert_array_equal(errors, ((SCORES > 0) != many).mean(axis=1))
+
+
+@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+def test_error_of_numbers_is_the_loss(name):
+    loss = regression_loss(name, 0.3 if name == "quantile" else None)
+    scores, target = map(torch.from_numpy, (SCORES, COUNTS))
+    assert torch.equal(loss.error(scores, target), loss(scores, target))
+
+
 def test_names():
     assert isinstance(regression_loss("huber"), Huber)
     assert regression_loss("quantile", 0.1).quantile == 0.1

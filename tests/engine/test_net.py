@@ -330,17 +330,57 @@ def test_early_stopping_restores_the_best_weights(log):
     assert_equal_weights(weights_of(net), log.seen[best][1])
 
 
-def test_weights_that_training_only_makes_worse_stay():
-    """The weights before the first epoch are a candidate too."""
-    with seeded(0, CPU):
-        before = weights_of(
-            make_net(Blueprint(Tiny(), DATA, "float32"), SquaredError(), OPTIONS)
-        )
+def linear_start(seed=0):
+    """Weights of a net with a linear skip before it is trained."""
+    with seeded(seed, CPU):
+        blueprint = Blueprint(Tiny(), DATA, "float32", linear_skip=True)
+        return weights_of(make_net(blueprint, SquaredError(), OPTIONS))
+
+
+def test_a_linear_start_stays_where_training_makes_it_worse():
     valid = make_samples(10, seed=1)
     valid.target.neg_()  # what is learnt is the opposite
-    net = fit(valid=valid, patience=4, max_epochs=50)
-    assert len(net.history) == 4
-    assert_equal_weights(weights_of(net), before)
+    net = fit(valid=valid, max_epochs=5, patience=1, linear_skip=True)
+    assert len(net.history) == 5
+    assert_equal_weights(weights_of(net), linear_start())
+
+
+@pytest.mark.parametrize(("spread", "is_kept"), [(0.3, True), (0.01, False)])
+def test_a_linear_start_is_left_for_what_beats_it_by_a_standard_error(
+    log, spread, is_kept
+):
+    """The errors of zero scores are 0.5 ± spread / 2, those of training a bit less."""
+    samples, valid = make_samples(), make_samples(30)
+    noise = np.random.default_rng(1).normal(scale=spread, size=(30, 1))
+    valid.target = torch.from_numpy(np.sqrt(1 + noise.clip(-0.9))).float()
+    samples.target = torch.ones_like(samples.target)
+    net = fit(
+        samples, valid, max_epochs=1, lr=0.001, callbacks=[log()], linear_skip=True
+    )
+    errors = valid.target.double().square() / 2
+    margin = errors.std() / math.sqrt(30)
+    gain = errors.mean() - net.history[0, "valid_loss"]
+    assert gain > 0
+    assert bool(gain < margin) is is_kept
+    expected = linear_start() if is_kept else log.seen[-1][1]
+    assert_equal_weights(weights_of(net), expected)
+
+
+def test_of_all_epochs_that_beat_the_linear_start_the_best_stays(log):
+    valid = make_samples(30, seed=1)
+    net = fit(
+        make_samples(8),
+        valid,
+        batch_size=8,
+        max_epochs=60,
+        lr=0.05,
+        callbacks=[log()],
+        linear_skip=True,
+    )
+    losses = net.history[:, "valid_loss"]
+    assert len(losses) == 60
+    assert 0 < np.argmin(losses) < 59
+    assert_equal_weights(weights_of(net), log.seen[int(np.argmin(losses))][1])
 
 
 def test_without_validation_the_last_weights_stay(log):
