@@ -112,6 +112,11 @@ class ClassTarget:
                 "fitted."
             )
         if self.kind == "multilabel":
+            if not np.isin(columns, (0, 1)).all():
+                raise ValueError(
+                    "y of many yes-or-no labels was fitted, which are 0 or 1; now it "
+                    f"holds {np.setdiff1d(columns, (0, 1)).tolist()}."
+                )
             return columns.astype(np.float32)
         codes = np.empty(columns.shape, dtype=np.int64)
         for number, (column, labels) in enumerate(
@@ -331,6 +336,10 @@ class NumberTarget:
         if columns.shape[1] != self.n_outputs:
             raise ValueError(
                 f"y has {columns.shape[1]} targets, but {self.n_outputs} were fitted."
+            )
+        if self.loss_name == "poisson" and columns.min() < 0:
+            raise ValueError(
+                f"loss='poisson' needs y >= 0, but y has minimum {columns.min()}."
             )
         return (columns - self.mean) / self.scale
 

@@ -61,7 +61,14 @@ class TableEncoder:
         X : DataFrame or ndarray of shape (n, n_columns)
             An array holds float64.
         """
-        return X if isinstance(X, pd.DataFrame) else self._check_numbers(X)
+        if not isinstance(X, pd.DataFrame):
+            return self._check_numbers(X)
+        if not X.size:
+            raise ValueError(
+                f"{self.estimator_name}: X has 0 sample(s) or 0 feature(s) "
+                f"(shape={X.shape}), at least one of each is required."
+            )
+        return X
 
     def learn(self, X: Any) -> dict[str, np.ndarray]:
         """Learn which columns are what, and read the table.
@@ -85,7 +92,6 @@ class TableEncoder:
         self.numeric_ = np.flatnonzero(~is_category)
         self.categorical_ = np.flatnonzero(is_category)
         self.names_ = names
-        self.is_frame_ = isinstance(X, pd.DataFrame)
         self.categories_ = [_categories(_column(X, at)) for at in self.categorical_]
         return self.read(X)
 
@@ -105,8 +111,10 @@ class TableEncoder:
         """
         codes = np.zeros((len(X), len(self.categorical_)), dtype=np.int64)
         for number, at in enumerate(self.categorical_):
-            column = _column(X, at)
-            found = self.categories_[number].get_indexer(column.astype(object))
+            column = _column(X, at).astype(object)
+            found = self.categories_[number].get_indexer(column)
+            if (found < 0).all():
+                self._check_unseen(number, column.dropna())
             codes[:, number] = found + 1
         return {"numbers": self._read_numbers(X), "codes": codes}
 
@@ -217,6 +225,18 @@ class TableEncoder:
         first = 0 if self.has_unknown_[number] else 1
         return np.arange(first, len(self.categories_[number]) + 1)
 
+    def _check_unseen(self, number: int, values: pd.Series) -> None:
+        """Refuse text for categories that are none, and the reverse."""
+        known = self.categories_[number]
+        kinds = [{isinstance(value, str) for value in each} for each in (known, values)]
+        if all(kinds) and kinds[0].isdisjoint(kinds[1]):
+            raise ValueError(
+                f"{self.estimator_name}: the categorical column "
+                f"{self.names_[self.categorical_[number]]!r} of X holds "
+                f"{values.iloc[0]!r}, but its categories were {known[0]!r} and alike "
+                "in training. Encode both in the same way."
+            )
+
     def _check_numbers(self, X: Any) -> np.ndarray:
         return check_array(
             X,
@@ -232,6 +252,9 @@ class TableEncoder:
         if not len(self.numeric_):
             return np.zeros((len(X), 0))
         frame = X.iloc[:, self.numeric_]
+        for name, dtype in frame.dtypes.items():
+            if dtype.kind in "mM":  # pandas would count nanoseconds
+                raise self._no_kind(name, dtype)
         try:
             numbers = frame.to_numpy(dtype=np.float64, na_value=np.nan)
         except (TypeError, ValueError) as error:
@@ -307,10 +330,13 @@ class TableEncoder:
                 pass
             else:
                 return "number"
-        raise ValueError(
-            f"{self.estimator_name}: column {column.name!r} of X has dtype {dtype}, "
-            "which is neither numeric nor categorical. Turn it into numbers, or into "
-            "categories with .astype('category')."
+        raise self._no_kind(column.name, dtype)
+
+    def _no_kind(self, name: Any, dtype: Any) -> ValueError:
+        return ValueError(
+            f"{self.estimator_name}: column {name!r} of X has dtype {dtype}, which is "
+            "neither numeric nor categorical. Turn it into numbers, or into categories "
+            "with .astype('category')."
         )
 
 
