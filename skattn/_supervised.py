@@ -25,6 +25,20 @@ from skattn._base import (
 )
 from skattn._inputs import SeriesEncoder, TableEncoder, input_of
 
+# Parameters that a net is made with: training goes on with the same ones only.
+_BUILT_WITH = (
+    "loss",
+    "quantile",
+    "optimizer",
+    "weight_decay",
+    "linear_skip",
+    "input_scaling",
+    "categorical_features",
+    "precision",
+    "compile",
+    "net_params",
+)
+
 
 class SupervisedEstimator(ArchitectureParams, BaseEstimator):
     """Fit and score an architecture on tables or panels of series."""
@@ -85,6 +99,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         else:
             target.learn(y, classes)
         self._encoder, self._target, self._seed = encoder, target, seed
+        self._built_with = self._present_params()
 
         def build(options: Any, has_skip: bool) -> Any:
             data = DataSpec(
@@ -103,15 +118,33 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             return epochs is None and n_samples < FEW_SAMPLES
         return bool(self.linear_skip)
 
+    def _present_params(self) -> dict[str, str]:
+        params = self.get_params(deep=False)
+        return {name: repr(params[name]) for name in _BUILT_WITH if name in params}
+
     def _train_further(
         self, X: Any, y: Any, sample_weight: Any, epochs: int | None
     ) -> Self:
+        from skattn._engine._runtime import resolve_device
+
         asked = fitted_architecture(self.architecture, self._task, self._encoder.input)
         if repr(asked) != repr(self.architecture_):
             raise ValueError(
                 f"The fitted net is {self.architecture_!r}, but architecture is now "
                 f"{asked!r}: training can only go on with the same one. Set "
                 "warm_start=False, or clone the estimator, to start anew."
+            )
+        for name, value in self._present_params().items():
+            if value != self._built_with[name]:
+                raise ValueError(
+                    f"The fitted net was made with {name}={self._built_with[name]}, "
+                    f"but {name} is now {value}: training can only go on with the same "
+                    "one. Set warm_start=False, or clone the estimator, to start anew."
+                )
+        if str(resolve_device(self.device)) != self.net_.device:
+            raise ValueError(
+                f"The fitted net is on {self.net_.device!r}, but device is now "
+                f"{self.device!r}: training can only go on where the net is."
             )
         self._check_input(X)
         X, y, weight = self._check_rows(
@@ -252,7 +285,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         return TensorSamples(
             self._encoder.tensors(content),
             length=self._encoder.length,
-            dtype=PRECISIONS[self.precision],
+            dtype=PRECISIONS[self.net_.precision if fitted else self.precision],
             device=resolve_device(self.net_.device if fitted else self.device),
             target=target,
         )
