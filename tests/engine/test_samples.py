@@ -119,13 +119,13 @@ def test_samples_without_targets_cannot_be_trained_on():
     ("length", "n_rows"), [(1, 256), (32, 256), (33, 248), (512, 16), (9000, 1)]
 )
 def test_rows_of_an_inference_batch(length, n_rows):
-    positions = torch.arange(n_rows + 1)
+    positions = torch.arange(2 * n_rows + 2)
     batches = list(fixed_batches(positions, length))
-    assert [len(padded) for _, padded in batches] == [n_rows, n_rows]
+    assert {len(padded) for _, padded in batches} == {n_rows}
     assert torch.equal(torch.cat([chunk for chunk, _ in batches]), positions)
-    last, padded = batches[1]
-    assert last.tolist() == [n_rows]
-    assert set(padded.tolist()) == {n_rows}
+    for chunk, padded in batches:
+        assert torch.equal(padded[: len(chunk)], chunk)
+        assert (padded[len(chunk) :] == chunk[-1]).all()
 
 
 @pytest.mark.parametrize("n", [1, 255, 256, 300])
