@@ -133,12 +133,15 @@ def _assemble(
     for rows, record in batches:
         part = record.weights[: len(rows)].float().cpu().numpy()
         weights[rows, :, : part.shape[2], : part.shape[3]] = part
+    queries = _names(first.queries, n_queries, name_axis)
+    keys = _names(first.keys, n_keys, name_axis)
     return AttentionRecord(
         layer=first.layer,
         kind=first.kind,
-        weights=weights,
-        queries=_names(first.queries, n_queries, name_axis),
-        keys=_names(first.keys, n_keys, name_axis),
+        # Inference pads batches beyond the longest series.
+        weights=weights[:, :, : len(queries), : len(keys)],
+        queries=queries,
+        keys=keys,
         normalised=first.normalised,
     )
 
@@ -150,8 +153,10 @@ def _names(
 ) -> list[str]:
     """Name positions: known axes by the data, single tokens by themselves."""
     names: list[str] = []
+    known: list[str] | None = None
     for part in (axis,) if isinstance(axis, str) else axis:
-        names += name_axis(part) or [part]
-    if len(names) > length:  # padded batches may be shorter than the longest series
+        known = name_axis(part)
+        names += known or [part]
+    if known:
         return names[:length]
     return names + [str(position) for position in range(len(names), length)]
