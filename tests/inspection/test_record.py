@@ -10,6 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sktime.datasets import load_airline
+from sktime.exceptions import NotFittedError as SktimeNotFittedError
 from torch import nn
 
 import skattn
@@ -211,9 +212,10 @@ def test_errors():
         record_attention(classifier(), X)
     with pytest.raises(NotFittedError):
         record_attention(make_pipeline(classifier()), X)
-    with pytest.raises(NotFittedError):
+    # sktime has an exception of its own.
+    with pytest.raises(SktimeNotFittedError):
         record_attention(AttentionTimeSeriesClassifier(SMALL), np.zeros((2, 1, 4)))
-    with pytest.raises(Exception, match="not been fitted"):
+    with pytest.raises(SktimeNotFittedError):
         record_attention(AttentionForecaster(SMALL))
     clf = classifier().fit(X, y)
     with pytest.raises(ValueError, match="unseen at fit time"):
