@@ -191,22 +191,32 @@ class _LearningRate(Callback):
 class _BetterThanLinear(EarlyStopping):
     """Early stopping that keeps a linear start unless training clearly improves on it.
 
-    On the held-out samples, the error (of a classifier, wrong labels) has to fall below
-    the linear model's by more than its standard error: the rule of Breiman, Friedman,
-    Olshen and Stone, "Classification and Regression Trees", 1984.
+    The error on held-out samples (of a classifier, wrong labels) has to fall below that
+    of the linear model, and where the samples are independent by more than its standard
+    error: the rule of Breiman, Friedman, Olshen and Stone, "Classification and
+    Regression Trees", 1984.
     """
 
     def on_train_begin(self, net: Net, X: Any = None, y: Any = None, **_: Any) -> None:
         super().on_train_begin(net)
         errors = net.errors(y)
-        self.bar_ = float(errors.mean() - errors.std() / math.sqrt(len(errors)))
-        self.best_model_weights_ = deepcopy(net.module_.state_dict())
+        margin = 0.0
+        if net.module.data.task != "forecasting":  # whose windows overlap
+            margin = float(errors.std()) / math.sqrt(len(errors))
+        self.bar_ = float(errors.mean()) - margin
+        self.error_ = math.inf
+        self.start_ = deepcopy(net.module_.state_dict())
 
     def on_epoch_end(self, net: Net, dataset_valid: Any = None, **_: Any) -> None:
-        has_less_loss = self._is_score_improved(net.history[-1, self.monitor])
+        if self._is_score_improved(net.history[-1, self.monitor]):
+            self.error_ = float(net.errors(dataset_valid).mean())
+        super().on_epoch_end(net)
+
+    def on_train_end(self, net: Net, X: Any = None, y: Any = None, **_: Any) -> None:
+        super().on_train_end(net)
         # The standard error of one sample is NaN, below which nothing falls.
-        if has_less_loss and float(net.errors(dataset_valid).mean()) < self.bar_:
-            super().on_epoch_end(net)
+        if not self.error_ < self.bar_:
+            net.module_.load_state_dict(self.start_)
 
 
 class _Progress(Callback):
@@ -581,6 +591,10 @@ def train(
     net.initialize_callbacks()
     try:
         net.partial_fit(samples, valid)
+    except Exception:
+        # skorch ends training for callbacks only where it succeeds.
+        net.notify("on_train_end", X=samples, y=valid)
+        raise
     finally:
         del net.generator_
         net.callbacks = "disable"
@@ -625,11 +639,10 @@ def _callbacks(
         clip = GradientNormClipping(options.gradient_clip)
         callbacks.append(("gradient_clip", clip))
     if valid is not None:
-        kind, patience = EarlyStopping, options.patience
-        if net.module.linear_skip:
-            # It may take many epochs until the linear start is beaten.
-            kind, patience = _BetterThanLinear, net.max_epochs
-        stop = kind(patience=patience, threshold=0.0, load_best=True, sink=_discard)
+        kind = _BetterThanLinear if net.module.linear_skip else EarlyStopping
+        stop = kind(
+            patience=options.patience, threshold=0.0, load_best=True, sink=_discard
+        )
         callbacks.append(("early_stopping", stop))
     if options.verbose:
         callbacks.append(("progress", _Progress()))

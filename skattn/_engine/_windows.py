@@ -181,7 +181,8 @@ class WindowSamples:
             A forecast is ``scores * scale + loc``.
         """
         rows = torch.arange(len(self), device=self.store.device)
-        _, _, loc, scale = self._gather(rows, False, False)
+        parts = [self._gather(part, False, False)[2:] for part in rows.split(1024)]
+        loc, scale = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         n_targets = self.store.n_targets
         store_scale = self.store.scale[:, None]
         loc_array = loc[:, :n_targets].double().cpu().numpy() * store_scale

@@ -340,8 +340,8 @@ def linear_start(seed=0):
 def test_a_linear_start_stays_where_training_makes_it_worse():
     valid = make_samples(10, seed=1)
     valid.target.neg_()  # what is learnt is the opposite
-    net = fit(valid=valid, max_epochs=5, patience=1, linear_skip=True)
-    assert len(net.history) == 5
+    net = fit(valid=valid, max_epochs=5, patience=2, linear_skip=True)
+    assert len(net.history) == 3
     assert_equal_weights(weights_of(net), linear_start())
 
 
@@ -373,13 +373,14 @@ def test_of_all_epochs_that_beat_the_linear_start_the_best_stays(log):
         valid,
         batch_size=8,
         max_epochs=60,
+        patience=5,
         lr=0.05,
         callbacks=[log()],
         linear_skip=True,
     )
     losses = net.history[:, "valid_loss"]
-    assert len(losses) == 60
-    assert 0 < np.argmin(losses) < 59
+    assert 0 < np.argmin(losses) < 54
+    assert len(losses) == np.argmin(losses) + 1 + 5
     assert_equal_weights(weights_of(net), log.seen[int(np.argmin(losses))][1])
 
 
@@ -392,6 +393,12 @@ def test_without_validation_the_last_weights_stay(log):
 def test_training_that_diverges_is_an_error():
     with pytest.raises(ValueError, match=r"train loss became .* Lower lr=1e\+20"):
         fit(optimizer="SGD", lr=1e20, max_epochs=20)
+
+
+def test_callbacks_hear_the_end_of_a_training_that_diverges(capsys):
+    with pytest.raises(ValueError, match="diverged"):
+        fit(optimizer="SGD", lr=1e20, max_epochs=20, verbose=1)
+    assert capsys.readouterr().err.endswith("\n")  # the bar was closed
 
 
 class Interrupt(Callback):
