@@ -25,12 +25,13 @@ class AttentionClassifier(ClassifierMixin, SupervisedEstimator):
     lr : float, default=0.002
         Highest learning rate.
     batch_size : int or "auto", default="auto"
-        Samples in a training step; ``"auto"`` makes at least eight steps an epoch,
-        with batches of a power of two between 8 and 256.
+        Samples in a training step; ``"auto"`` makes at least eight steps an epoch
+        from 64 samples, with batches of a power of two between 8 and 256.
     optimizer : str or type, default="AdamW"
         An optimizer of `torch.optim`, by name or class.
     weight_decay : float, default=0.01
-        Decoupled weight decay of all weights but biases and norms.
+        Weight decay of all weights with two axes or more; vectors, such as those of
+        norms, have none.
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
         Course of the learning rate over ``max_epochs``: a linear warm-up over a tenth
         of the steps and then a half cosine to zero, that half cosine alone, or a
@@ -51,14 +52,15 @@ class AttentionClassifier(ClassifierMixin, SupervisedEstimator):
     linear_skip : bool or "auto", default="auto"
         On a table, put a linear model beside the architecture: logistic, Poisson or
         ridge regression by scikit-learn, fitted before training; the architecture
-        learns what it leaves. Where early stopping holds samples out, the linear model
-        alone is kept unless the error on these falls by more than one standard error,
-        and is then fitted to all samples. ``"auto"`` does all this below 2,000
-        samples, and not in ``partial_fit``, whose first rows tell too little.
+        learns what it leaves. Where early stopping holds samples out, what attention
+        learnt is kept only if the error on them falls by more than one standard error;
+        then the linear model is fitted once more, to all samples. ``"auto"`` does all
+        this below 2,000 samples, and not in ``partial_fit``, whose first rows tell too
+        little.
     input_scaling : {"auto", "standard", "quantile"} or None, default="auto"
         Scaling of the numeric columns or channels, learned from the training part:
         zero mean and unit variance, a normal distribution by ranks, or none.
-        ``"auto"`` takes ranks for tables from 1,000 rows.
+        ``"auto"`` takes ranks for tables from 1,000 rows in the training part.
     categorical_features : "from_dtype", None or array-like of bool, int or str, \
 default="from_dtype"
         Which columns of a table are categorical, as in
@@ -76,7 +78,9 @@ default="from_dtype"
         Threads that torch uses in ``fit`` and ``predict``; the old number is restored.
         Results are equal to the bit for equal numbers.
     callbacks : list of skorch callbacks or None, default=None
-        Copied for each fit.
+        Or pairs of a name and one, copied for each fit. They see the losses of each
+        epoch in ``net.history``; callbacks that predict by the net (``EpochScoring``)
+        do not work.
     warm_start : bool, default=False
         Let ``fit`` go on training the fitted net, with scales, categories and classes
         as they are.
@@ -87,7 +91,8 @@ default="from_dtype"
         1 shows a progress bar.
     net_params : dict or None, default=None
         More parameters of `skorch.NeuralNet`, passed as they are, for instance
-        ``{"optimizer__betas": (0.9, 0.95)}``.
+        ``{"optimizer__betas": (0.9, 0.95)}``; those that the estimator has itself
+        are refused.
 
     Attributes
     ----------
@@ -211,7 +216,8 @@ default="from_dtype"
         self : AttentionClassifier
             Fitted.
         """
-        return self._with_classes(self._fit(X, y, sample_weight))
+        self._fit(X, y, sample_weight)
+        return self._set_classes()
 
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
@@ -236,9 +242,10 @@ default="from_dtype"
         self : AttentionClassifier
             Trained a little further.
         """
-        return self._with_classes(self._partial_fit(X, y, sample_weight, classes))
+        self._partial_fit(X, y, sample_weight, classes)
+        return self._set_classes()
 
-    def _with_classes(self, fitted: Self) -> Self:
+    def _set_classes(self) -> Self:
         target = self._target
         if target.kind == "multilabel":
             self.classes_ = np.arange(target.n_outputs)
@@ -246,7 +253,7 @@ default="from_dtype"
             self.classes_ = (
                 target.classes[0] if target.kind == "single" else target.classes
             )
-        return fitted
+        return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.

@@ -34,12 +34,13 @@ default="squared_error"
     lr : float, default=0.002
         Highest learning rate.
     batch_size : int or "auto", default="auto"
-        Samples in a training step; ``"auto"`` makes at least eight steps an epoch,
-        with batches of a power of two between 8 and 256.
+        Samples in a training step; ``"auto"`` makes at least eight steps an epoch
+        from 64 samples, with batches of a power of two between 8 and 256.
     optimizer : str or type, default="AdamW"
         An optimizer of `torch.optim`, by name or class.
     weight_decay : float, default=0.01
-        Decoupled weight decay of all weights but biases and norms.
+        Weight decay of all weights with two axes or more; vectors, such as those of
+        norms, have none.
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
         Course of the learning rate over ``max_epochs``: a linear warm-up over a tenth
         of the steps and then a half cosine to zero, that half cosine alone, or a
@@ -57,14 +58,15 @@ default="squared_error"
     linear_skip : bool or "auto", default="auto"
         On a table, put a linear model beside the architecture: logistic, Poisson or
         ridge regression by scikit-learn, fitted before training; the architecture
-        learns what it leaves. Where early stopping holds samples out, the linear model
-        alone is kept unless the error on these falls by more than one standard error,
-        and is then fitted to all samples. ``"auto"`` does all this below 2,000
-        samples, and not in ``partial_fit``, whose first rows tell too little.
+        learns what it leaves. Where early stopping holds samples out, what attention
+        learnt is kept only if the error on them falls by more than one standard error;
+        then the linear model is fitted once more, to all samples. ``"auto"`` does all
+        this below 2,000 samples, and not in ``partial_fit``, whose first rows tell too
+        little.
     input_scaling : {"auto", "standard", "quantile"} or None, default="auto"
         Scaling of the numeric columns or channels, learned from the training part:
         zero mean and unit variance, a normal distribution by ranks, or none.
-        ``"auto"`` takes ranks for tables from 1,000 rows.
+        ``"auto"`` takes ranks for tables from 1,000 rows in the training part.
     categorical_features : "from_dtype", None or array-like of bool, int or str, \
 default="from_dtype"
         Which columns of a table are categorical, as in
@@ -82,7 +84,9 @@ default="from_dtype"
         Threads that torch uses in ``fit`` and ``predict``; the old number is restored.
         Results are equal to the bit for equal numbers.
     callbacks : list of skorch callbacks or None, default=None
-        Copied for each fit.
+        Or pairs of a name and one, copied for each fit. They see the losses of each
+        epoch in ``net.history``; callbacks that predict by the net (``EpochScoring``)
+        do not work.
     warm_start : bool, default=False
         Let ``fit`` go on training the fitted net, with scales, categories and classes
         as they are.
@@ -93,7 +97,8 @@ default="from_dtype"
         1 shows a progress bar.
     net_params : dict or None, default=None
         More parameters of `skorch.NeuralNet`, passed as they are, for instance
-        ``{"optimizer__betas": (0.9, 0.95)}``.
+        ``{"optimizer__betas": (0.9, 0.95)}``; those that the estimator has itself
+        are refused.
 
     Attributes
     ----------

@@ -62,6 +62,12 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
     ) -> Self:
         """Train for one epoch."""
         check_parameters(self)
+        weight = getattr(self, "class_weight", None)
+        if isinstance(weight, str):
+            raise ValueError(
+                f"class_weight={weight!r} needs all rows at once, and partial_fit sees "
+                "a part. Pass the weights as a dictionary."
+            )
         if hasattr(self, "net_"):
             return self._train_further(X, y, sample_weight, epochs=1)
         return self._train_anew(X, y, sample_weight, classes, epochs=1)
@@ -94,12 +100,11 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         content = encoder.learn(X)
         if input == "series":
             self.n_features_in_ = content["values"].shape[1]
+            self.__dict__.pop("feature_names_in_", None)  # of an earlier table
         if classes is None:
             target.learn(y)
         else:
             target.learn(y, classes)
-        self._encoder, self._target, self._seed = encoder, target, seed
-        self._built_with = self._present_params()
 
         def build(options: Any, has_skip: bool) -> Any:
             data = DataSpec(
@@ -108,11 +113,14 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             blueprint = Blueprint(architecture, data, self.precision, has_skip)
             return make_net(blueprint, target.loss(), options)
 
-        return self._train(content, y, weight, epochs, build)
+        self._train(content, y, weight, epochs, encoder, target, seed, build)
+        self._encoder, self._target, self._seed = encoder, target, seed
+        self._built_with = self._present_params()
+        return self
 
-    def _starts_linear(self, n_samples: int, epochs: int | None) -> bool:
+    def _starts_linear(self, input: str, n_samples: int, epochs: int | None) -> bool:
         """Tell whether a linear model is fitted first and stands beside the net."""
-        if self._encoder.input != "table":
+        if input != "table":
             return False
         if self.linear_skip == "auto":
             return epochs is None and n_samples < FEW_SAMPLES
@@ -141,17 +149,21 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
                     f"but {name} is now {value}: training can only go on with the same "
                     "one. Set warm_start=False, or clone the estimator, to start anew."
                 )
-        if str(resolve_device(self.device)) != self.net_.device:
+        now, before = resolve_device(self.device), resolve_device(self.net_.device)
+        if (now.type, now.index or 0) != (before.type, before.index or 0):
             raise ValueError(
                 f"The fitted net is on {self.net_.device!r}, but device is now "
-                f"{self.device!r}: training can only go on where the net is."
+                f"{self.device!r}: training can only go on where the net is. Set "
+                "device back, or clone the estimator, to start anew."
             )
         self._check_input(X)
         X, y, weight = self._check_rows(
             X, y, sample_weight, self._encoder, self._target
         )
         content = self._encoder.read(X)
-        return self._train(content, y, weight, epochs, build=None)
+        return self._train(
+            content, y, weight, epochs, self._encoder, self._target, self._seed
+        )
 
     def _train(
         self,
@@ -159,7 +171,10 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         y: np.ndarray,
         weight: np.ndarray,
         epochs: int | None,
-        build: Any,
+        encoder: Any,
+        target: Any,
+        seed: int,
+        build: Any = None,
     ) -> Self:
         """Order, weigh and split the rows, scale what is new, and train the net."""
         from skattn._engine._linear import fit_column_map
@@ -171,8 +186,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         )
         from skattn._engine._runtime import resolve_device, seeded
 
-        encoder, target = self._encoder, self._target
-        order, hashes = canonical_order(content, target.numbers(y), weight, self._seed)
+        order, hashes = canonical_order(content, target.numbers(y), weight, seed)
         content = {name: array[order] for name, array in content.items()}
         y = y[order]
         index, remaining = repeat_by_weight(weight[order])
@@ -183,7 +197,9 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
 
         whole = np.arange(len(index))
         trained, held_out = whole, whole[:0]
-        starts_linear = build is not None and self._starts_linear(len(index), epochs)
+        starts_linear = build is not None and self._starts_linear(
+            encoder.input, len(index), epochs
+        )
         is_auto = self.early_stopping == "auto"
         if epochs is None and (
             stops_early(self.early_stopping, len(index)) or (is_auto and starts_linear)
@@ -207,9 +223,9 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
 
         options = TrainingOptions.of(self)
         device = resolve_device(self.device)
-        samples = self._samples(content, target.encode(y))
+        samples = self._samples(encoder, content, target.encode(y))
         n_before = 0 if build is not None else len(self.net_.history)
-        with seeded(self._seed + n_before, device, self.num_threads) as generator:
+        with seeded(seed + n_before, device, self.num_threads) as generator:
 
             def part(positions: np.ndarray) -> Any:
                 kept = None if weights is None else weights[positions]
@@ -227,7 +243,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
                 epochs=epochs,
                 keep_optimizer=self.warm_start or epochs is not None,
             )
-            if starts_linear:
+            if starts_linear and len(held_out) and not net.interrupted_:
                 # What was held out from the net need not be from the linear model.
                 fit_column_map(net.module_.skip, part(whole), net.criterion_)
         self.net_ = net
@@ -275,18 +291,21 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             )
 
     def _samples(
-        self, content: dict[str, np.ndarray], target: np.ndarray | None = None
+        self,
+        encoder: Any,
+        content: dict[str, np.ndarray],
+        target: np.ndarray | None = None,
     ) -> Any:
         """Put encoded rows into tensors on the right device."""
         from skattn._engine._runtime import PRECISIONS, resolve_device
         from skattn._engine._samples import TensorSamples
 
-        fitted = hasattr(self, "net_") and target is None
+        made = self if target is not None else self.net_
         return TensorSamples(
-            self._encoder.tensors(content),
-            length=self._encoder.length,
-            dtype=PRECISIONS[self.net_.precision if fitted else self.precision],
-            device=resolve_device(self.net_.device if fitted else self.device),
+            encoder.tensors(content),
+            length=encoder.length,
+            dtype=PRECISIONS[made.precision],
+            device=resolve_device(made.device, made.precision),
             target=target,
         )
 
@@ -302,8 +321,17 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         """Compute raw scores: a float64 tensor of shape (n, n_outputs)."""
         from skattn._engine._net import predict_scores
 
-        samples = self._samples(self._read(X))
-        return predict_scores(self.net_, samples, self.num_threads).double()
+        content = self._read(X)
+        samples = self._samples(self._encoder, content)
+        scores = predict_scores(self.net_, samples, self.num_threads).double()
+        finite = scores.isfinite().all(dim=1)
+        if not finite.all():
+            raise ValueError(
+                f"Row {int((~finite).long().argmax())} of X gives scores that are not "
+                "finite: its values are too far from those that the net was fitted "
+                f"with for precision={self.net_.precision!r}."
+            )
+        return scores
 
     def _predict(self, X: Any) -> np.ndarray:
         """Compute what the loss makes of the scores: (n, n_outputs)."""
@@ -315,7 +343,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         content = self._read(X)
         return (
             self.net_,
-            self._samples(content),
+            self._samples(self._encoder, content),
             lambda axis: self._encoder.axis_names(axis, content),
         )
 

@@ -6,17 +6,26 @@ learns what it leaves.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from torch import Tensor, nn
 
 from skattn._architecture import DataSpec
-from skattn._engine._losses import BinaryCrossEntropy, CrossEntropy, Loss, Poisson
+from skattn._engine._losses import (
+    AbsoluteError,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Loss,
+    Pinball,
+    Poisson,
+)
 
 # Ridge strengths to choose from, in units of the inputs' mean square.
 _STRENGTHS = tuple(10.0**power for power in range(-4, 4))
@@ -109,7 +118,8 @@ def fit_column_map(skip: Any, samples: Any, loss: Loss) -> None:
     """Set the linear model of a table to scikit-learn's fit of the training rows.
 
     Logistic regression for classes, Poisson regression for counts, ridge regression
-    for everything else, with scikit-learn's default strength.
+    for everything else, with scikit-learn's default strength; for a median or another
+    quantile, its intercept is moved to that quantile of the residuals.
 
     Parameters
     ----------
@@ -124,8 +134,8 @@ def fit_column_map(skip: Any, samples: Any, loss: Loss) -> None:
     inputs = {
         name: tensor[rows].cpu().numpy() for name, tensor in samples.inputs.items()
     }
-    target = samples.target[rows].double().cpu().numpy()
-    weight = None if samples.weight is None else samples.weight.double().cpu().numpy()
+    target = samples.target[rows].cpu().double().numpy()
+    weight = None if samples.weight is None else samples.weight.cpu().double().numpy()
     design = _design(inputs, [table.num_embeddings for table in skip.tables])
     coefficients, intercept = _fit(design, target, weight, loss)
     with torch.no_grad():
@@ -172,8 +182,21 @@ def _fit(
             else:
                 model = Ridge()
             model.fit(design, column, sample_weight=weight)
-            fits.append((np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)))
+            intercept = np.atleast_1d(model.intercept_)
+            if (level := _level(loss)) is not None:
+                rest = column - model.predict(design)
+                intercept = intercept + np.quantile(
+                    rest, level, method="inverted_cdf", weights=weight
+                )
+            fits.append((np.atleast_2d(model.coef_), intercept))
     return np.vstack([c for c, _ in fits]), np.concatenate([i for _, i in fits])
+
+
+def _level(loss: Loss) -> float | None:
+    """Which quantile a loss estimates, if it is one."""
+    if isinstance(loss, AbsoluteError):
+        return 0.5
+    return loss.quantile if isinstance(loss, Pinball) else None
 
 
 def _fit_classes(
@@ -184,7 +207,11 @@ def _fit_classes(
     present = np.unique(codes).astype(int)
     if len(present) < 2:
         return coefficients, intercept
-    model = LogisticRegression(max_iter=1000).fit(design, codes, sample_weight=weight)
+    with warnings.catch_warnings():
+        # A start need not have converged.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = LogisticRegression(max_iter=1000)
+        model.fit(design, codes, sample_weight=weight)
     if len(present) == 2:  # one score, shared by two opposite halves
         halves = np.array([[-0.5], [0.5]])
         coefficients[present] = halves * model.coef_
@@ -213,8 +240,8 @@ def fit_step_map(skip: Any, batches: Iterator[tuple[Any, Any]]) -> None:
     cross = torch.zeros(width, skip.linear.out_features, dtype=torch.float64)
     square = 0.0
     for inputs, target in batches:
-        goal = target.values.double().flatten(0, 1).cpu()  # (batch * targets, horizon)
-        window = inputs["x"][:, : skip.n_targets].double().flatten(0, 1).cpu()
+        goal = target.values.cpu().double().flatten(0, 1)  # (batch * targets, horizon)
+        window = inputs["x"][:, : skip.n_targets].cpu().double().flatten(0, 1)
         known = ~goal.isnan().any(dim=1)
         goal = goal[known]
         design = nn.functional.pad(window[known], (0, 1), value=1.0)

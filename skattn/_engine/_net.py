@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, EpochTimer, GradientNormClipping
+from skorch.callbacks import Callback, EpochTimer
 from torch import Tensor, nn
 
 from skattn._architecture import Architecture, DataSpec
+from skattn._engine._callbacks import make_callbacks
 from skattn._engine._linear import LinearSkip
 from skattn._engine._losses import Loss
+from skattn._engine._optimizer import optimizer_class, set_learning_rate
 from skattn._engine._runtime import (
     PRECISIONS,
     autocast,
@@ -26,6 +27,7 @@ from skattn._engine._runtime import (
     torch_threads,
 )
 from skattn._engine._samples import Batches, Inputs, Samples, Target
+from skattn.nn import is_recording
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,6 @@ class TrainingOptions:
     device: str
     precision: str
     compile: bool
-    num_threads: int | None
     callbacks: list[Any] | None
     verbose: int
     net_params: Mapping[str, Any] | None
@@ -96,7 +97,7 @@ class Blueprint:
 
 
 def automatic_batch_size(n_samples: int) -> int:
-    """Choose a batch size: at least eight steps an epoch, of 8 to 256 samples.
+    """Choose a batch size of 8 to 256 samples: from 64 samples, 8 steps an epoch.
 
     Parameters
     ----------
@@ -111,131 +112,22 @@ def automatic_batch_size(n_samples: int) -> int:
     return int(2 ** max(3, min(8, math.floor(math.log2(max(n_samples / 8, 1))))))
 
 
-def optimizer_class(optimizer: str | type) -> type[torch.optim.Optimizer]:
-    """Find torch's optimizer of this name.
-
-    Parameters
-    ----------
-    optimizer : str or type
-        ``"AdamW"``, ``"SGD"``, ... or a class.
-
-    Returns
-    -------
-    optimizer : type
-        The class.
-
-    Raises
-    ------
-    ValueError
-        If `torch.optim` has no such optimizer.
-    """
-    if not isinstance(optimizer, str):
-        return optimizer
-    known = {
-        name: value
-        for name, value in vars(torch.optim).items()
-        if isinstance(value, type)
-        and issubclass(value, torch.optim.Optimizer)
-        and value is not torch.optim.Optimizer
-    }
-    if optimizer not in known:
-        folded = {name.lower(): name for name in known}
-        close = difflib.get_close_matches(optimizer.lower(), folded, n=1, cutoff=0.5)
-        hint = f" Did you mean {folded[close[0]]!r}?" if close else ""
-        raise ValueError(
-            f"optimizer={optimizer!r} is not in torch.optim.{hint} "
-            f"It has {sorted(known)}."
-        )
-    return known[optimizer]
-
-
-def _cosine(progress: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def _one_cycle(progress: float, warm_up: float = 0.1) -> float:
-    if progress < warm_up:
-        return (progress + 1e-3) / (warm_up + 1e-3)
-    return _cosine((progress - warm_up) / (1 - warm_up))
-
-
-LR_SCHEDULES = {"cosine": _cosine, "one_cycle": _one_cycle}
-
-
-class _LearningRate(Callback):
-    """Set the learning rate of each step from the part of training that is done."""
-
-    def __init__(self, schedule: str, total_steps: int) -> None:
-        self.schedule = schedule
-        self.total_steps = total_steps
-
-    def on_train_begin(self, net: Net, X: Any = None, y: Any = None, **_: Any) -> None:
-        self.step_ = 0
-        self.base_ = [group["lr"] for group in net.optimizer_.param_groups]
-
-    def on_batch_begin(
-        self, net: Net, batch: Any = None, training: bool = False, **_: Any
-    ) -> None:
-        if not training:
-            return
-        factor = LR_SCHEDULES[self.schedule](min(self.step_ / self.total_steps, 1.0))
-        for group, base in zip(net.optimizer_.param_groups, self.base_, strict=True):
-            group["lr"] = base * factor
-        self.step_ += 1
-
-    def on_train_end(self, net: Net, X: Any = None, y: Any = None, **_: Any) -> None:
-        for group, base in zip(net.optimizer_.param_groups, self.base_, strict=True):
-            group["lr"] = base
-
-
-class _BetterThanLinear(EarlyStopping):
-    """Early stopping that keeps a linear start unless training clearly improves on it.
-
-    The error on held-out samples (of a classifier, wrong labels) has to fall below that
-    of the linear model, and where the samples are independent by more than its standard
-    error: the rule of Breiman, Friedman, Olshen and Stone, "Classification and
-    Regression Trees", 1984.
-    """
-
-    def on_train_begin(self, net: Net, X: Any = None, y: Any = None, **_: Any) -> None:
-        super().on_train_begin(net)
-        errors = net.errors(y)
-        margin = 0.0
-        if net.module.data.task != "forecasting":  # whose windows overlap
-            margin = float(errors.std()) / math.sqrt(len(errors))
-        self.bar_ = float(errors.mean()) - margin
-        self.error_ = math.inf
-        self.start_ = deepcopy(net.module_.state_dict())
-
-    def on_epoch_end(self, net: Net, dataset_valid: Any = None, **_: Any) -> None:
-        if self._is_score_improved(net.history[-1, self.monitor]):
-            self.error_ = float(net.errors(dataset_valid).mean())
-        super().on_epoch_end(net)
-
-    def on_train_end(self, net: Net, X: Any = None, y: Any = None, **_: Any) -> None:
-        super().on_train_end(net)
-        # The standard error of one sample is NaN, below which nothing falls.
-        if not self.error_ < self.bar_:
-            net.module_.load_state_dict(self.start_)
-
-
-class _Progress(Callback):
-    """A progress bar over epochs on the standard error stream."""
-
-    def on_train_begin(self, net: Net, X: Any = None, y: Any = None, **_: Any) -> None:
-        from tqdm.auto import tqdm
-
-        self.bar_ = tqdm(total=net.max_epochs, unit="epoch")
-
-    def on_epoch_end(self, net: Net, **_: Any) -> None:
-        losses = ("train_loss", "valid_loss")
-        epoch = net.history[-1]
-        self.bar_.set_postfix({name: epoch[name] for name in losses if name in epoch})
-        self.bar_.update()
-
-    def on_train_end(self, net: Net, X: Any = None, y: Any = None, **_: Any) -> None:
-        self.bar_.close()
-
+# Parameters of a skorch net that are not the user's to pass in `net_params`.
+_OWNED = {
+    "batch_size",
+    "callbacks",
+    "compile",
+    "criterion",
+    "device",
+    "lr",
+    "max_epochs",
+    "module",
+    "optimizer",
+    "precision",
+    "train_split",
+    "verbose",
+    "weight_decay",
+}
 
 # What a pickle leaves out: it is made anew, or belongs to a training under way.
 _REBUILT = (
@@ -317,10 +209,13 @@ class Net(NeuralNet):
 
     def infer(self, x: Inputs, **fit_params: Any) -> Tensor:
         """Compute raw scores of a batch."""
+        module = self.module_
+        if is_recording():  # which a compiled module cannot do
+            module = getattr(module, "_orig_mod", module)
         if self.precision != "bfloat16":
-            return self.module_(**x)
+            return module(**x)
         with autocast(self.precision, torch.device(self.device)):
-            return self.module_(**x).float()
+            return module(**x).float()
 
     def get_loss(
         self, y_pred: Tensor, y_true: Target, X: Any = None, training: bool = False
@@ -528,7 +423,13 @@ def make_net(
         Its module has initial weights.
     """
     optimizer = optimizer_class(options.optimizer)
-    device = resolve_device(options.device)
+    device = resolve_device(options.device, options.precision)
+    more = dict(options.net_params or {})
+    if owned := sorted(_OWNED & set(more)):
+        raise ValueError(
+            f"net_params holds {owned}, which the estimator sets itself. Use its own "
+            "parameters of these names."
+        )
     params: dict[str, Any] = {
         "optimizer": optimizer,
         "lr": options.lr,
@@ -542,8 +443,8 @@ def make_net(
         "train_split": None,
     }
     if optimizer in {torch.optim.Adam, torch.optim.AdamW} and device.type != "mps":
-        params["optimizer__fused"] = True
-    net = Net(blueprint, loss, **{**params, **(options.net_params or {})})
+        more.setdefault("optimizer__fused", True)
+    net = Net(blueprint, loss, **params, **more)
     return net.initialize()
 
 
@@ -585,9 +486,16 @@ def train(
     else:
         net.batch_size = options.batch_size
     net.max_epochs = options.max_epochs if epochs is None else epochs
+    n_before = len(net.history)
     net.generator_ = generator
-    net.callbacks = _callbacks(net, samples, valid, options, scheduled=epochs is None)
-    _set_learning_rate(net, {"lr": options.lr, **(options.net_params or {})}["lr"])
+    net.callbacks = make_callbacks(
+        net,
+        options,
+        n_steps=net.max_epochs * -(-len(samples) // net.batch_size),
+        is_scheduled=epochs is None,
+        is_validated=valid is not None,
+    )
+    set_learning_rate(net, options.lr)
     net.initialize_callbacks()
     try:
         net.partial_fit(samples, valid)
@@ -601,7 +509,7 @@ def train(
     if net.interrupted_:
         kept = "the best" if valid is not None else "the present"
         warnings.warn(
-            f"Training was interrupted in epoch {len(net.history)} of "
+            f"Training was interrupted in epoch {len(net.history) - n_before} of "
             f"{net.max_epochs}; {kept} weights so far are kept.",
             UserWarning,
             stacklevel=2,
@@ -609,52 +517,6 @@ def train(
     if not keep_optimizer:
         del net.optimizer_
     return net
-
-
-def _set_learning_rate(net: Net, lr: float) -> None:
-    """Make the optimizer, or change its rate where a group has none of its own."""
-    before, net.lr = net.lr, lr
-    if not hasattr(net, "optimizer_"):
-        net._initialize_optimizer()
-        return
-    for group in net.optimizer_.param_groups:
-        if group["lr"] == before:
-            group["lr"] = lr
-
-
-def _callbacks(
-    net: Net,
-    samples: Samples,
-    valid: Samples | None,
-    options: TrainingOptions,
-    scheduled: bool,
-) -> list[Any]:
-    callbacks: list[Any] = []
-    if scheduled and options.lr_schedule is not None:
-        steps = net.max_epochs * -(-len(samples) // net.batch_size)
-        callbacks.append(
-            ("learning_rate", _LearningRate(options.lr_schedule, steps)),
-        )
-    if options.gradient_clip is not None:
-        clip = GradientNormClipping(options.gradient_clip)
-        callbacks.append(("gradient_clip", clip))
-    if valid is not None:
-        kind = _BetterThanLinear if net.module.linear_skip else EarlyStopping
-        stop = kind(
-            patience=options.patience, threshold=0.0, load_best=True, sink=_discard
-        )
-        callbacks.append(("early_stopping", stop))
-    if options.verbose:
-        callbacks.append(("progress", _Progress()))
-    return callbacks + list(_as_iterable(deepcopy(options.callbacks)))
-
-
-def _discard(*_: Any) -> None:
-    """Print nothing."""
-
-
-def _as_iterable(callbacks: Iterable[Any] | None) -> Iterable[Any]:
-    return () if callbacks is None else callbacks
 
 
 def predict_scores(net: Net, samples: Any, num_threads: int | None) -> Tensor:

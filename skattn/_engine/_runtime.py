@@ -19,13 +19,15 @@ PRECISIONS = {
 }
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str, precision: str = "float32") -> torch.device:
     """Turn the estimator's `device` into a device that is really there.
 
     Parameters
     ----------
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+    precision : {"float32", "float64", "bfloat16"}, default="float32"
+        What it has to compute in.
 
     Returns
     -------
@@ -35,12 +37,13 @@ def resolve_device(device: str) -> torch.device:
     Raises
     ------
     ValueError
-        If the device is unknown or absent.
+        If the device is unknown, absent or without this precision.
     """
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        has_mps = torch.backends.mps.is_available() and precision != "float64"
+        return torch.device("mps" if has_mps else "cpu")
     try:
         found = torch.device(device)
     except RuntimeError as error:
@@ -60,6 +63,11 @@ def resolve_device(device: str) -> torch.device:
         raise ValueError(
             "device='mps' was asked for, but torch sees no Metal device here. Use "
             "device='cpu' or device='auto'."
+        )
+    elif found.type == "mps" and precision == "float64":
+        raise ValueError(
+            "device='mps' does not know precision='float64'. Use 'float32', or "
+            "device='cpu'."
         )
     elif found.type not in {"cpu", "mps"}:
         raise ValueError(
@@ -132,5 +140,17 @@ def seeded(
     """
     cuda = [device] if device.type == "cuda" else []
     with _LOCK, torch_threads(num_threads), torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
-        yield torch.Generator().manual_seed(seed)
+        # torch.manual_seed would seed every accelerator, used or not.
+        torch.default_generator.manual_seed(seed)
+        mps_state = None
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            mps_state = torch.mps.get_rng_state()
+            torch.mps.manual_seed(seed)
+        try:
+            yield torch.Generator().manual_seed(seed)
+        finally:
+            if mps_state is not None:
+                torch.mps.set_rng_state(mps_state)

@@ -185,10 +185,10 @@ class WindowSamples:
         loc, scale = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         n_targets = self.store.n_targets
         store_scale = self.store.scale[:, None]
-        loc_array = loc[:, :n_targets].double().cpu().numpy() * store_scale
+        loc_array = loc[:, :n_targets].cpu().double().numpy() * store_scale
         return (
             loc_array + self.store.mean[:, None],
-            scale[:, :n_targets].double().cpu().numpy() * store_scale,
+            scale[:, :n_targets].cpu().double().numpy() * store_scale,
         )
 
     def _context(self, rows: Tensor) -> Tensor:

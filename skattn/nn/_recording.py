@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 Axis = str | tuple[str, ...]
@@ -55,7 +56,8 @@ def is_recording() -> bool:
     recording : bool
         True inside `recording`.
     """
-    return _RECEIVER.get() is not None
+    # A compiled module takes the fused kernel; it cannot look at a context variable.
+    return not torch.compiler.is_compiling() and _RECEIVER.get() is not None
 
 
 def record(
@@ -85,6 +87,8 @@ def record(
     normalised : bool, default=True
         Whether the weights over the keys of each query sum to one.
     """
+    if torch.compiler.is_compiling():
+        return
     receive = _RECEIVER.get()
     if receive is not None:
         receive(

@@ -19,10 +19,10 @@ from skattn._engine._net import (
     TrainingOptions,
     automatic_batch_size,
     make_net,
-    optimizer_class,
     predict_scores,
     train,
 )
+from skattn._engine._optimizer import optimizer_class
 from skattn._engine._runtime import seeded
 from skattn._engine._samples import Target, TensorSamples
 
@@ -68,7 +68,6 @@ OPTIONS = TrainingOptions(
     device="cpu",
     precision="float32",
     compile=False,
-    num_threads=None,
     callbacks=None,
     verbose=0,
     net_params=None,
@@ -168,8 +167,19 @@ def test_a_misspelt_optimizer(name, meant):
 
 @pytest.mark.parametrize("name", ["Optimizer", "zzz", "lr_scheduler"])
 def test_no_optimizer(name):
-    with pytest.raises(ValueError, match=r"It has .*'AdamW'"):
+    with pytest.raises(ValueError, match=r"torch.optim has these: .*'AdamW'"):
         optimizer_class(name)
+
+
+@pytest.mark.parametrize("name", ["LBFGS", "Muon", "SparseAdam"])
+def test_optimizers_that_want_something_else_are_refused(name):
+    with pytest.raises(ValueError, match=f"optimizer='{name}' cannot be used"):
+        optimizer_class(name)
+
+
+def test_a_class_that_is_no_optimizer():
+    with pytest.raises(ValueError, match="no subclass of torch.optim.Optimizer"):
+        optimizer_class(dict)
 
 
 def test_equal_seeds_give_equal_weights():
@@ -479,10 +489,21 @@ def test_callbacks_are_copied():
     callback = Counting()
     callbacks = [callback, ("again", callback)]
     net = fit(callbacks=callbacks)
-    assert net.last_count == 8  # the copy, shared by both as the original is
+    assert net.last_count == 4  # of one copy
     assert callback.epochs == 0
     assert callbacks == [callback, ("again", callback)]
     assert not callback.__dict__.keys() - {"epochs"}
+
+
+def test_what_is_no_callback_is_refused():
+    with pytest.raises(TypeError, match="callbacks holds 'x', which is no skorch"):
+        fit(callbacks=["x"])
+
+
+@pytest.mark.parametrize("name", ["batch_size", "callbacks", "device", "max_epochs"])
+def test_net_params_cannot_hold_what_the_estimator_sets(name):
+    with pytest.raises(ValueError, match=rf"net_params holds \['{name}'\]"):
+        fit(net_params={name: 1})
 
 
 def test_a_pickle_is_blueprint_and_weights():

@@ -1,0 +1,160 @@
+"""Callbacks of training: learning rate, early stopping, progress."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from typing import Any
+
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
+
+
+def _cosine(progress: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _one_cycle(progress: float, warm_up: float = 0.1) -> float:
+    if progress < warm_up:
+        return (progress + 1e-3) / (warm_up + 1e-3)
+    return _cosine((progress - warm_up) / (1 - warm_up))
+
+
+LR_SCHEDULES = {"cosine": _cosine, "one_cycle": _one_cycle}
+
+
+class _LearningRate(Callback):
+    """Set the learning rate of each step from the part of training that is done."""
+
+    def __init__(self, schedule: str, total_steps: int) -> None:
+        self.schedule = schedule
+        self.total_steps = total_steps
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        self.step_ = 0
+        self.base_ = [group["lr"] for group in net.optimizer_.param_groups]
+
+    def on_batch_begin(
+        self, net: Any, batch: Any = None, training: bool = False, **_: Any
+    ) -> None:
+        if not training:
+            return
+        factor = LR_SCHEDULES[self.schedule](min(self.step_ / self.total_steps, 1.0))
+        for group, base in zip(net.optimizer_.param_groups, self.base_, strict=True):
+            group["lr"] = base * factor
+        self.step_ += 1
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        for group, base in zip(net.optimizer_.param_groups, self.base_, strict=True):
+            group["lr"] = base
+
+
+class _BetterThanLinear(EarlyStopping):
+    """Early stopping that keeps a linear start unless training clearly improves on it.
+
+    The error on held-out samples (of a classifier, wrong labels) has to fall below that
+    of the linear model, and where the samples are independent by more than its standard
+    error: the rule of Breiman, Friedman, Olshen and Stone, "Classification and
+    Regression Trees", 1984.
+    """
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        super().on_train_begin(net)
+        errors = net.errors(y)
+        margin = 0.0
+        if net.module.data.task != "forecasting":  # whose windows overlap
+            margin = float(errors.std()) / math.sqrt(len(errors))
+        self.bar_ = float(errors.mean()) - margin
+        self.error_ = math.inf
+        self.start_ = deepcopy(net.module_.state_dict())
+
+    def on_epoch_end(self, net: Any, dataset_valid: Any = None, **_: Any) -> None:
+        if self._is_score_improved(net.history[-1, self.monitor]):
+            self.error_ = float(net.errors(dataset_valid).mean())
+        super().on_epoch_end(net)
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        super().on_train_end(net)
+        # The standard error of one sample is NaN, below which nothing falls.
+        if not self.error_ < self.bar_:
+            net.module_.load_state_dict(self.start_)
+
+
+class _Progress(Callback):
+    """A progress bar over epochs on the standard error stream."""
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        from tqdm.auto import tqdm
+
+        self.bar_ = tqdm(total=net.max_epochs, unit="epoch")
+
+    def on_epoch_end(self, net: Any, **_: Any) -> None:
+        losses = ("train_loss", "valid_loss")
+        epoch = net.history[-1]
+        self.bar_.set_postfix({name: epoch[name] for name in losses if name in epoch})
+        self.bar_.update()
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        self.bar_.close()
+
+
+def _discard(*_: Any) -> None:
+    """Print nothing."""
+
+
+def make_callbacks(
+    net: Any,
+    options: Any,
+    n_steps: int,
+    *,
+    is_scheduled: bool,
+    is_validated: bool,
+) -> list[Any]:
+    """Make the callbacks of one training.
+
+    Parameters
+    ----------
+    net : Net
+        To be trained.
+    options : TrainingOptions
+        The estimator's parameters.
+    n_steps : int
+        Steps of the whole training.
+    is_scheduled : bool
+        Whether the learning rate takes its course.
+    is_validated : bool
+        Whether there are held-out samples.
+
+    Returns
+    -------
+    callbacks : list
+        Ours, then copies of the user's.
+
+    Raises
+    ------
+    TypeError
+        If one of the user's is no skorch callback.
+    """
+    callbacks: list[Any] = []
+    if is_scheduled and options.lr_schedule is not None:
+        rate = _LearningRate(options.lr_schedule, n_steps)
+        callbacks.append(("learning_rate", rate))
+    if options.gradient_clip is not None:
+        clip = GradientNormClipping(options.gradient_clip)
+        callbacks.append(("gradient_clip", clip))
+    if is_validated:
+        kind = _BetterThanLinear if net.module.linear_skip else EarlyStopping
+        stop = kind(
+            patience=options.patience, threshold=0.0, load_best=True, sink=_discard
+        )
+        callbacks.append(("early_stopping", stop))
+    if options.verbose:
+        callbacks.append(("progress", _Progress()))
+    for given in options.callbacks or []:
+        callback = given[1] if isinstance(given, tuple) and len(given) == 2 else given
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"callbacks holds {given!r}, which is no skorch callback. Pass "
+                "instances of skorch.callbacks.Callback, or pairs of a name and one."
+            )
+        callbacks.append(deepcopy(given))
+    return callbacks
