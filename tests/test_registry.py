@@ -102,10 +102,10 @@ class Kept(Architecture):
 
     api_version = 1
     name = "kept"
-    supports = {"series": {"forecasting", "classification"}}  # noqa: RUF012
+    supports = {"series": {"forecasting", "classification"}}
     consumes = ("mask",)
     citation = "Nobody in particular (2026)"
-    search_space = {"d_model": Int(1, 8)}  # noqa: RUF012
+    search_space = {"d_model": Int(1, 8)}
 
     def __init__(self, d_model=4):
         self.d_model = d_model

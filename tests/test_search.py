@@ -15,9 +15,9 @@ def searched(monkeypatch):
     class Searched(Architecture):
         api_version = 1
         name = "searched"
-        supports = {"table": {"regression"}}  # noqa: RUF012
+        supports = {"table": {"regression"}}
         citation = "Nobody in particular (2026)"
-        search_space = {  # noqa: RUF012
+        search_space = {
             "d_model": Int(8, 64, log=True),
             "dropout": Float(0.0, 0.5),
             "activation": Choice("relu", "gelu"),

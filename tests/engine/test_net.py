@@ -178,7 +178,7 @@ def test_optimizers_that_want_something_else_are_refused(name):
 
 
 def test_a_class_that_is_no_optimizer():
-    with pytest.raises(ValueError, match="no subclass of torch.optim.Optimizer"):
+    with pytest.raises(ValueError, match=r"no subclass of torch\.optim\.Optimizer"):
         optimizer_class(dict)
 
 
