@@ -33,6 +33,36 @@ def _one_column(y: np.ndarray) -> np.ndarray:
     return y
 
 
+def _check_one_type(y: np.ndarray) -> None:
+    """Refuse labels of types that have no common order."""
+    types = {type(label) for label in y.flat}
+    if len(types) > 1:
+        try:
+            np.unique(y.astype(object))
+        except TypeError:
+            names = ", ".join(sorted(each.__name__ for each in types))
+            raise ValueError(
+                f"y holds labels of mixed types ({names}), which have no common order. "
+                "Turn all of them into strings, or into numbers."
+            ) from None
+
+
+def _classes_given(all_classes: Any, y: np.ndarray) -> list[np.ndarray]:
+    """Sort the labels of each target that a user announced."""
+    if y.ndim == 1:
+        return [np.unique(all_classes)]
+    n_targets = y.shape[1]
+    if all(np.ndim(labels) == 1 for labels in all_classes):
+        if len(all_classes) == n_targets:
+            return [np.unique(labels) for labels in all_classes]
+    elif np.array_equal(all_classes, np.arange(n_targets)) and np.isin(y, (0, 1)).all():
+        return [np.array([0, 1])] * n_targets  # as `classes_` of many labels
+    raise ValueError(
+        f"classes={all_classes!r} must be a list of {n_targets} arrays, the labels of "
+        f"each target, because y has {n_targets} targets."
+    )
+
+
 class ClassTarget:
     """Labels of one target, of several targets, or of many yes-or-no labels.
 
@@ -63,6 +93,8 @@ class ClassTarget:
         )
         if hasattr(y, "toarray"):
             y = y.toarray()
+        if y.dtype == object:
+            _check_one_type(y)
         check_classification_targets(y)
         return _one_column(y)
 
@@ -76,20 +108,22 @@ class ClassTarget:
         all_classes : array-like, optional
             Labels that may come later, for ``partial_fit``.
         """
-        self.kind = {1: "single", 2: "multioutput"}[y.ndim]
-        if type_of_target(y) == "multilabel-indicator":
-            self.kind = "multilabel"
         columns = y[:, None] if y.ndim == 1 else y
         self.classes = [np.unique(column) for column in columns.T]
         if all_classes is not None:
-            given = [all_classes] if self.kind == "single" else all_classes
-            self.classes = [np.unique(labels) for labels in given]
+            self.classes = _classes_given(all_classes, y)
+        self.kind = "single" if y.ndim == 1 else "multioutput"
+        # To scikit-learn any two numbers make an indicator, as 1 and 2, or -1 and 1.
+        if type_of_target(y) == "multilabel-indicator" and all(
+            np.isin(labels, (0, 1)).all() for labels in self.classes
+        ):
+            self.kind = "multilabel"
         for number, labels in enumerate(self.classes):
             if len(labels) < 2 and self.kind != "multilabel":
                 where = "" if self.kind == "single" else f" of target {number}"
                 raise ValueError(
-                    f"The labels{where} hold one class, {labels[0]!r}, after rows of "
-                    "zero weight were dropped; a classifier needs at least two."
+                    f"The labels{where} hold one class, {labels.tolist()[0]!r}; a "
+                    "classifier needs at least two classes."
                 )
 
     def encode(self, y: np.ndarray) -> np.ndarray:
@@ -290,11 +324,15 @@ class NumberTarget:
         """
         self.n_axes = y.ndim
         self.n_outputs = 1 if y.ndim == 1 else y.shape[1]
-        if self.loss_name == "poisson" and (y.min() < 0 or y.sum() <= 0):
-            raise ValueError(
-                "loss='poisson' needs y >= 0 with a positive sum; "
-                f"y has minimum {y.min()} and sum {y.sum()}."
-            )
+        if self.loss_name != "poisson":
+            return
+        for number, column in enumerate(y.reshape(len(y), -1).T):
+            if column.min() < 0 or column.sum() <= 0:
+                where = "y" if y.ndim == 1 else f"target {number} of y"
+                raise ValueError(
+                    f"loss='poisson' needs y >= 0 with a positive sum; {where} has "
+                    f"minimum {column.min()} and sum {column.sum()}."
+                )
 
     def numbers(self, y: np.ndarray) -> np.ndarray:
         """Give the target as numbers that other rows do not decide, for hashing."""
@@ -314,7 +352,17 @@ class NumberTarget:
             Weights of the rows.
         """
         columns = y[:, None] if y.ndim == 1 else y
-        mean, scale = weighted_moments(columns, weight)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, scale = weighted_moments(columns, weight)
+        finite = np.isfinite(mean) & np.isfinite(scale)
+        if not finite.all():
+            number = int(np.argmin(finite))
+            where = "y" if y.ndim == 1 else f"target {number} of y"
+            raise ValueError(
+                f"{where} holds numbers up to {np.abs(columns[:, number]).max():g}, "
+                "too large to compute their standard deviation in float64. Divide y "
+                "by a constant."
+            )
         if self.loss_name == "poisson":  # a multiple keeps counts non-negative
             mean, scale = np.zeros_like(mean), np.where(mean > 0, mean, 1.0)
         self.mean, self.scale = mean, scale

@@ -235,3 +235,66 @@ def test_another_number_of_numbers():
 
 def test_integers_are_numbers():
     assert NumberTarget.check([1, 2]).dtype == np.float64
+
+
+@pytest.mark.parametrize("y", [MANY + 1, 2 * MANY - 1, 3 * MANY, MANY + 1.0])
+def test_two_numbers_other_than_zero_and_one_are_classes_of_several_targets(y):
+    target = fitted(y)
+    assert target.kind == "multioutput"
+    codes = target.encode(y)
+    np.testing.assert_array_equal(codes, MANY)
+    decoded = target.decode(one_hot(codes, (2, 2, 2)))
+    np.testing.assert_array_equal(decoded, y)
+    assert decoded.dtype == y.dtype
+
+
+def test_announced_classes_tell_several_targets_from_many_labels():
+    target = fitted(MANY, all_classes=[[0, 1, 2], [0, 1], [0, 1]])
+    assert (target.kind, target.n_outputs) == ("multioutput", 7)
+    for classes in ([[0, 1]] * 3, np.arange(3)):  # `classes_` of many labels
+        target = fitted(MANY, all_classes=classes)
+        assert (target.kind, target.n_outputs) == ("multilabel", 3)
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [(TWO, ["x", "y", "z"]), (TWO, [["x", "y"]]), (MANY, [0, 1]), (MANY + 1, [1, 2])],
+)
+def test_flat_classes_of_several_targets(y, classes):
+    with pytest.raises(ValueError, match=rf"list of {y.shape[1]} arrays, the labels"):
+        fitted(y, all_classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.array([3, 3]), "hold one class, 3; a classifier needs at least two classe"),
+        (np.array(["a", "a"]), "hold one class, 'a'; "),
+        (np.array([True, True]), "hold one class, True; "),
+    ],
+)
+def test_the_only_class_is_named_as_the_user_wrote_it(y, message):
+    with pytest.raises(ValueError, match=message):
+        fitted(y)
+
+
+@pytest.mark.parametrize("labels", [[1, "v"], ["v", 2.5]])
+@pytest.mark.parametrize("kind", [pd.Series, lambda y: np.array(y, dtype=object)])
+def test_labels_of_mixed_types(labels, kind):
+    with pytest.raises(ValueError, match=r"mixed types \(.*str"):
+        fitted(kind(labels * 2))
+
+
+def test_each_target_of_counts_needs_a_positive_sum():
+    y = np.array([[1.0, 0.0], [2.0, 0.0]])
+    with pytest.raises(ValueError, match=r"poisson.*; target 1 of y has .* sum 0"):
+        number_target(y, "poisson")
+
+
+@pytest.mark.parametrize("shape", [(20,), (20, 2)])
+def test_numbers_too_large_for_a_scale(shape):
+    y = np.random.default_rng(0).normal(size=shape)
+    y.reshape(20, -1)[:, -1] *= 1e200
+    where = "y" if len(shape) == 1 else "target 1 of y"
+    with pytest.raises(ValueError, match=rf"^{where} holds .*e\+200, too large"):
+        number_target(y)
