@@ -107,12 +107,13 @@ class AttentionTimeSeriesClassifier(_PanelEstimator, BaseClassifier):
     lr : float, default=0.002
         Highest learning rate.
     batch_size : int or "auto", default="auto"
-        Samples in a training step; ``"auto"`` makes at least eight steps an epoch,
-        with batches of a power of two between 8 and 256.
+        Samples in a training step; ``"auto"`` makes at least eight steps an epoch
+        from 64 samples, with batches of a power of two between 8 and 256.
     optimizer : str or type, default="AdamW"
         An optimizer of `torch.optim`, by name or class.
     weight_decay : float, default=0.01
-        Decoupled weight decay of all weights but biases and norms.
+        Weight decay of all weights with two axes or more; vectors, such as those of
+        norms, have none.
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
         Course of the learning rate over ``max_epochs``: a linear warm-up over a tenth
         of the steps and then a half cosine to zero, that half cosine alone, or a
@@ -145,7 +146,9 @@ class AttentionTimeSeriesClassifier(_PanelEstimator, BaseClassifier):
         Threads that torch uses in ``fit`` and ``predict``; the old number is restored.
         Results are equal to the bit for equal numbers.
     callbacks : list of skorch callbacks or None, default=None
-        Copied for each fit.
+        Or pairs of a name and one, copied for each fit. They see the losses of each
+        epoch in ``net.history``; callbacks that predict by the net (``EpochScoring``)
+        do not work.
     random_state : int, RandomState or None, default=None
         Seed of initial weights, shuffling, dropout and the validation split. torch's
         global random state is left as it was found.
@@ -153,7 +156,8 @@ class AttentionTimeSeriesClassifier(_PanelEstimator, BaseClassifier):
         1 shows a progress bar.
     net_params : dict or None, default=None
         More parameters of `skorch.NeuralNet`, passed as they are, for instance
-        ``{"optimizer__betas": (0.9, 0.95)}``.
+        ``{"optimizer__betas": (0.9, 0.95)}``; those that the estimator has itself
+        are refused.
 
     Attributes
     ----------
@@ -269,12 +273,13 @@ default="squared_error"
     lr : float, default=0.002
         Highest learning rate.
     batch_size : int or "auto", default="auto"
-        Samples in a training step; ``"auto"`` makes at least eight steps an epoch,
-        with batches of a power of two between 8 and 256.
+        Samples in a training step; ``"auto"`` makes at least eight steps an epoch
+        from 64 samples, with batches of a power of two between 8 and 256.
     optimizer : str or type, default="AdamW"
         An optimizer of `torch.optim`, by name or class.
     weight_decay : float, default=0.01
-        Decoupled weight decay of all weights but biases and norms.
+        Weight decay of all weights with two axes or more; vectors, such as those of
+        norms, have none.
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
         Course of the learning rate over ``max_epochs``: a linear warm-up over a tenth
         of the steps and then a half cosine to zero, that half cosine alone, or a
@@ -305,7 +310,9 @@ default="squared_error"
         Threads that torch uses in ``fit`` and ``predict``; the old number is restored.
         Results are equal to the bit for equal numbers.
     callbacks : list of skorch callbacks or None, default=None
-        Copied for each fit.
+        Or pairs of a name and one, copied for each fit. They see the losses of each
+        epoch in ``net.history``; callbacks that predict by the net (``EpochScoring``)
+        do not work.
     random_state : int, RandomState or None, default=None
         Seed of initial weights, shuffling, dropout and the validation split. torch's
         global random state is left as it was found.
@@ -313,7 +320,8 @@ default="squared_error"
         1 shows a progress bar.
     net_params : dict or None, default=None
         More parameters of `skorch.NeuralNet`, passed as they are, for instance
-        ``{"optimizer__betas": (0.9, 0.95)}``.
+        ``{"optimizer__betas": (0.9, 0.95)}``; those that the estimator has itself
+        are refused.
 
     Attributes
     ----------
