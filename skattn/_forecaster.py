@@ -76,12 +76,13 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
     lr : float, default=0.003
         Highest learning rate.
     batch_size : int or "auto", default=64
-        Samples in a training step; ``"auto"`` makes at least eight steps an epoch,
-        with batches of a power of two between 8 and 256.
+        Samples in a training step; ``"auto"`` makes at least eight steps an epoch
+        from 64 samples, with batches of a power of two between 8 and 256.
     optimizer : str or type, default="AdamW"
         An optimizer of `torch.optim`, by name or class.
     weight_decay : float, default=0.01
-        Decoupled weight decay of all weights but biases and norms.
+        Weight decay of all weights with two axes or more; vectors, such as those of
+        norms, have none.
     lr_schedule : {"one_cycle", "cosine"} or None, default="one_cycle"
         Course of the learning rate over ``max_epochs``: a linear warm-up over a tenth
         of the steps and then a half cosine to zero, that half cosine alone, or a
@@ -108,7 +109,9 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         Threads that torch uses in ``fit`` and ``predict``; the old number is restored.
         Results are equal to the bit for equal numbers.
     callbacks : list of skorch callbacks or None, default=None
-        Copied for each fit.
+        Or pairs of a name and one, copied for each fit. They see the losses of each
+        epoch in ``net.history``; callbacks that predict by the net (``EpochScoring``)
+        do not work.
     random_state : int, RandomState or None, default=None
         Seed of initial weights, shuffling, dropout and the validation split. torch's
         global random state is left as it was found.
@@ -116,7 +119,8 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         1 shows a progress bar.
     net_params : dict or None, default=None
         More parameters of `skorch.NeuralNet`, passed as they are, for instance
-        ``{"optimizer__betas": (0.9, 0.95)}``.
+        ``{"optimizer__betas": (0.9, 0.95)}``; those that the estimator has itself
+        are refused.
 
     Attributes
     ----------
@@ -324,14 +328,31 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
     def _update(
         self, y: pd.DataFrame, X: Any = None, update_params: bool = True
     ) -> Self:
+        y = self._in_fitted_order(y)
         n_before = len(self._recent)
         frequency = getattr(self._recent.index, "freqstr", None)
-        joined = regular(y.combine_first(self._recent), frequency)
+        # combine_first sorts the columns.
+        joined = y.combine_first(self._recent)[self._recent.columns]
+        joined = regular(joined, frequency)
         values = _numbers(joined)
         if update_params:
             self._train_on(values, n_before)
         self._remember(joined)
         return self
+
+    def _in_fitted_order(self, y: pd.DataFrame) -> pd.DataFrame:
+        """Bring the columns of new steps into the order of the training series."""
+        fitted = self._recent.columns
+        if len(fitted) == len(y.columns) == 1 and 0 in (fitted[0], y.columns[0]):
+            return y.set_axis(fitted, axis=1)  # sktime calls a nameless series 0
+        missing = [name for name in fitted if name not in y.columns]
+        new = [name for name in y.columns if name not in fitted]
+        if missing or new or len(fitted) != len(y.columns):
+            raise ValueError(
+                f"y has the columns {list(y.columns)}, but {type(self).__name__} was "
+                f"fitted with {list(fitted)}: {missing} are missing, {new} are new."
+            )
+        return y[fitted]
 
     def _train_on(self, values: np.ndarray, n_before: int) -> None:
         """Train for one epoch on the windows whose targets hold new steps."""

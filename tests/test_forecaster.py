@@ -484,6 +484,39 @@ def test_an_update_with_a_gap_fills_it_with_missing_values(kind):
     assert jumped.predict().index[0] == y.index[46]
 
 
+@pytest.mark.parametrize("update_params", [False, True])
+def test_an_update_finds_its_columns_by_name(airline, update_params):
+    frame = pd.DataFrame({"b": airline, "a": airline[::-1].to_numpy() / 100})
+    expected, found = (make().fit(frame[:120], fh=[1, 2]) for _ in range(2))
+    expected.update(frame[120:130], update_params=update_params)
+    found.update(frame[["a", "b"]][120:130], update_params=update_params)
+    assert list(found.predict().columns) == ["b", "a"]
+    assert_array_equal(found._recent.iloc[-10:], frame[120:130])
+    assert_array_equal(found.predict(), expected.predict())
+    assert same_weights(found, expected)
+
+
+def test_an_update_with_other_columns_is_refused(airline):
+    frame = pd.DataFrame({"b": airline, "a": airline[::-1].to_numpy() / 100})
+    forecaster = make().fit(frame[:120], fh=[1, 2])
+    message = r"\['b', 'c'\], but .* with \['b', 'a'\]: \['a'\] .* \['c'\] are new"
+    with pytest.raises(ValueError, match=message):
+        forecaster.update(frame[120:].rename(columns={"a": "c"}))
+    with pytest.raises(ValueError, match=r"\['a'\] are missing"):
+        forecaster.update(frame[["b"]][120:])
+    single = make().fit(airline[:120], fh=[1])
+    with pytest.raises(ValueError, match=r"\['cars'\] are new"):
+        single.update(airline[120:].rename("cars"))
+
+
+@pytest.mark.parametrize("names", [("a", None), (None, "a")])
+def test_a_nameless_series_is_updated_whatever_its_name(airline, names):
+    forecaster = make().fit(airline[:120].rename(names[0]), fh=[1])
+    forecaster.update(airline[120:].rename(names[1]), update_params=False)
+    assert_array_equal(forecaster._recent.iloc[-24:, 0], airline[120:])
+    assert np.isfinite(forecaster.predict()).all()
+
+
 @announced
 def test_walking_on_by_updates(airline):
     forecaster = make().fit(airline[:120], fh=[1, 2])
