@@ -16,9 +16,11 @@ class TableEncoder:
     """Turn a table into ``x``, ``observed`` and ``categories``.
 
     Numeric columns are scaled. Categorical ones become codes; code 0 stands for a
-    missing value and for a category that was not in the training data. Where the
+    missing value and for a category that was not in the training rows. Where the
     architecture does not consume ``observed`` or ``categories``, missing numbers are
     filled with the mean beside an indicator column, and categories are one-hot encoded.
+    A number that is missing in a column in which no training row missed one counts as
+    the mean, and as observed.
 
     Parameters
     ----------
@@ -32,6 +34,12 @@ class TableEncoder:
         those of a DataFrame that hold categories or strings.
     estimator : object
         Named in error messages.
+
+    Notes
+    -----
+    What a missing number means is learned from rows that miss it; where there are
+    none, the architecture would answer with weights that were never trained. Hence the
+    mean. In the same way a category of held-out rows alone is unknown to all rows.
     """
 
     input = "table"
@@ -62,6 +70,7 @@ class TableEncoder:
             An array holds float64.
         """
         if not isinstance(X, pd.DataFrame):
+            self._check_kind()
             return self._check_numbers(X)
         if not X.size:
             raise ValueError(
@@ -83,11 +92,8 @@ class TableEncoder:
         content : dict of str to ndarray
             As `read`.
         """
-        if isinstance(X, pd.DataFrame):
-            names, n_columns = [str(name) for name in X.columns], X.shape[1]
-        else:
-            n_columns = X.shape[1]
-            names = [f"x{number}" for number in range(n_columns)]
+        self.is_frame_ = isinstance(X, pd.DataFrame)
+        names = _names(X) if self.is_frame_ else [f"x{at}" for at in range(X.shape[1])]
         is_category = self._find_categories(X, names)
         self.numeric_ = np.flatnonzero(~is_category)
         self.categorical_ = np.flatnonzero(is_category)
@@ -109,6 +115,11 @@ class TableEncoder:
             ``numbers`` (n, n_numeric) of float64 with NaN, and ``codes`` (n,
             n_categorical) of int64.
         """
+        if self.is_frame_ and isinstance(X, pd.DataFrame) and _names(X) != self.names_:
+            raise ValueError(
+                f"{self.estimator_name}: the columns of X are {_names(X)}, but in fit "
+                f"they were {self.names_}. Give the same ones in the same order."
+            )
         codes = np.zeros((len(X), len(self.categorical_)), dtype=np.int64)
         for number, at in enumerate(self.categorical_):
             column = _column(X, at).astype(object)
@@ -133,7 +144,10 @@ class TableEncoder:
         numbers, codes = content["numbers"], content["codes"]
         self.scaler.fit(numbers, weight)
         self.has_missing_ = np.isnan(numbers).any(axis=0)
-        self.has_unknown_ = (codes == 0).any(axis=0)
+        self.has_code_ = [
+            np.isin(np.arange(len(known) + 1), column)
+            for known, column in zip(self.categories_, codes.T, strict=True)
+        ]
 
     def tensors(self, content: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Make the arrays of the contract.
@@ -148,12 +162,14 @@ class TableEncoder:
         arrays : dict of str to ndarray
             ``x`` of float64, and ``observed`` and ``categories`` where consumed.
         """
-        numbers, codes = content["numbers"], content["codes"]
+        numbers, codes = content["numbers"], content["codes"].copy()
+        for number, known in enumerate(self.has_code_):
+            codes[~known[codes[:, number]], number] = 0
         missing = np.isnan(numbers)
         parts = [np.where(missing, 0.0, self.scaler.transform(numbers))]
         arrays = {}
         if "observed" in self.consumes:
-            arrays["observed"] = ~missing
+            arrays["observed"] = ~(missing & self.has_missing_)
         else:
             parts.append(missing[:, self.has_missing_])
         if "categories" in self.consumes:
@@ -222,8 +238,7 @@ class TableEncoder:
 
     def _kept_codes(self, number: int) -> np.ndarray:
         """Codes of a categorical column that get a one-hot column."""
-        first = 0 if self.has_unknown_[number] else 1
-        return np.arange(first, len(self.categories_[number]) + 1)
+        return np.flatnonzero(self.has_code_[number])
 
     def _check_unseen(self, number: int, values: pd.Series) -> None:
         """Refuse text for categories that are none, and the reverse."""
@@ -235,6 +250,21 @@ class TableEncoder:
                 f"{self.names_[self.categorical_[number]]!r} of X holds "
                 f"{values.iloc[0]!r}, but its categories were {known[0]!r} and alike "
                 "in training. Encode both in the same way."
+            )
+
+    def _check_kind(self) -> None:
+        """Refuse an array where a frame with text was fitted."""
+        if not getattr(self, "is_frame_", False):
+            return
+        text = [
+            self.names_[at]
+            for at, known in zip(self.categorical_, self.categories_, strict=True)
+            if any(isinstance(value, str) for value in known)
+        ]
+        if text:
+            raise ValueError(
+                f"{self.estimator_name}: X was a DataFrame in fit, with text in the "
+                f"columns {text}, and now it is none. Give a DataFrame again."
             )
 
     def _check_numbers(self, X: Any) -> np.ndarray:
@@ -257,12 +287,22 @@ class TableEncoder:
                 raise self._no_kind(name, dtype)
         try:
             numbers = frame.to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError):  # objects among which is pd.NA, or no number
+            columns = [self._read_column(_column(X, at)) for at in self.numeric_]
+            numbers = np.column_stack(columns)
+        return self._check_numbers(numbers)
+
+    def _read_column(self, column: pd.Series) -> np.ndarray:
+        known = column.notna().to_numpy()
+        numbers = np.full(len(column), np.nan)
+        try:
+            numbers[known] = column[known].to_numpy(dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{self.estimator_name}: a numeric column of X holds something that is "
-                f"no number ({error}). Columns read as numeric: {list(frame.columns)}."
+                f"{self.estimator_name}: the numeric column {column.name!r} of X holds "
+                f"something that is no number: {error}."
             ) from error
-        return self._check_numbers(numbers)
+        return numbers
 
     def _find_categories(self, X: Any, names: Sequence[str]) -> np.ndarray:
         chosen = self.categorical_features
@@ -330,6 +370,13 @@ class TableEncoder:
                 pass
             else:
                 return "number"
+            types = sorted({type(value).__name__ for value in values})
+            if len(types) > 1:
+                raise ValueError(
+                    f"{self.estimator_name}: column {column.name!r} of X has dtype "
+                    f"object and holds values of mixed types ({', '.join(types)}). "
+                    "Turn all of them into numbers, or into text."
+                )
         raise self._no_kind(column.name, dtype)
 
     def _no_kind(self, name: Any, dtype: Any) -> ValueError:
@@ -338,6 +385,10 @@ class TableEncoder:
             "neither numeric nor categorical. Turn it into numbers, or into categories "
             "with .astype('category')."
         )
+
+
+def _names(X: pd.DataFrame) -> list[str]:
+    return [str(name) for name in X.columns]
 
 
 def _column(X: Any, at: Any) -> pd.Series:
