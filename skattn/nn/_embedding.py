@@ -23,7 +23,9 @@ class FeatureTokens(nn.Module):
     which the estimator scales the columns. Gorishniy, Rubachev, Babenko, "On Embeddings
     for Numerical Features in Tabular Deep Learning", NeurIPS 2022, arXiv 2203.05556;
     there the edges are quantiles of the data. A category becomes a row of a table of
-    its column, a missing number a token of its column.
+    its column, a missing number a token of its column. Row 0 of each table, which
+    stands for an unknown or missing category, starts at zero: without training examples
+    it adds nothing of its own.
 
     Parameters
     ----------
@@ -65,6 +67,7 @@ class FeatureTokens(nn.Module):
         for count in data.category_counts:
             table = nn.Embedding(count, d_model)
             nn.init.normal_(table.weight, std=0.3)
+            nn.init.zeros_(table.weight[0])
             self.tables.append(table)
 
     def forward(

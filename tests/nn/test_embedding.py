@@ -101,3 +101,9 @@ def test_every_parameter_learns():
     for parameter in module.parameters():
         assert parameter.grad.abs().sum() > 0
     assert not module.missing.grad[2].any()  # nothing is missing in this column
+
+
+def test_an_unknown_category_starts_with_nothing_of_its_own():
+    for table in make().tables:
+        assert not table.weight[0].any()
+        assert table.weight[1:].all()
