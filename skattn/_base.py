@@ -24,7 +24,7 @@ _COUNT = Interval(Integral, 1, None, closed="left")
 
 # Every parameter that more than one facade has, with the values that it accepts.
 COMMON_CONSTRAINTS: dict[str, list[Any]] = {
-    "architecture": [str, Architecture],
+    "architecture": [object],  # `resolve` says what it takes
     "max_epochs": [_COUNT],
     "lr": [_POSITIVE],
     "batch_size": [_COUNT, StrOptions({"auto"})],

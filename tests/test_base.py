@@ -208,7 +208,7 @@ def test_parameters_of_single_facades_are_checked_in_fit(facade, name, value):
 @every_facade
 def test_what_is_no_architecture_is_refused_in_fit(facade):
     X, arguments = data_of(facade)
-    with pytest.raises(ValueError, match="'architecture' parameter of"):
+    with pytest.raises(ValueError, match=r"an instance of skattn\.Architecture, not 3"):
         facade(3).fit(X, **arguments)
     with pytest.raises(
         ValueError, match=r"self_atention.*Did you mean 'self_attention"
@@ -255,3 +255,10 @@ def test_fitting_leaves_parameters_alone():
     pipeline.fit(X, **arguments)
     assert repr(pipeline) == before
     assert pipeline[-1].architecture == "self_attention"
+
+
+@every_facade
+def test_a_class_instead_of_an_instance_gets_the_way_out_in_fit(facade):
+    X, arguments = data_of(facade)
+    with pytest.raises(ValueError, match=r"architecture=SelfAttention\(\)"):
+        facade(SelfAttention).fit(X, **arguments)
