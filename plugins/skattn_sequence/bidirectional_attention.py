@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
-from skattn.nn import MaskedLSTM, ScoreHead, Tokens, additive_attention
+from skattn.nn import MaskedLSTM, ScoreHead, Tokens, additive_attention, check_sizes
 
 
 class BidirectionalAttention(Architecture):
@@ -68,6 +68,7 @@ class BidirectionalAttention(Architecture):
 
     def build(self, data: DataSpec) -> nn.Module:
         """Build an untrained module; see `Architecture.build`."""
+        check_sizes(self, "d_model", "num_layers", probabilities=["dropout"])
         if self.d_model % 2:
             raise ValueError(
                 f"d_model={self.d_model} cannot be shared by two directions: choose an "

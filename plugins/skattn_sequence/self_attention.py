@@ -11,6 +11,7 @@ from skattn.nn import (
     EncoderBlock,
     ScoreHead,
     Tokens,
+    check_sizes,
     sinusoidal_positions,
     step_positions,
 )
@@ -90,6 +91,14 @@ class SelfAttention(Architecture):
 
     def build(self, data: DataSpec) -> nn.Module:
         """Build an untrained module; see `Architecture.build`."""
+        check_sizes(
+            self,
+            "d_model",
+            "num_heads",
+            "num_layers",
+            "d_ff",
+            probabilities=["dropout"],
+        )
         return _SelfAttention(self, data)
 
 
@@ -106,7 +115,7 @@ class _SelfAttention(nn.Module):
             EncoderBlock(
                 width,
                 params.num_heads,
-                d_ff=params.d_ff or 2 * width,
+                d_ff=2 * width if params.d_ff is None else params.d_ff,
                 dropout=params.dropout,
                 layer=f"blocks.{number}",
                 tokens=names,

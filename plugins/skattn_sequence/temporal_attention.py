@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
-from skattn.nn import MaskedLSTM, ScoreHead, Tokens, attention, last_step
+from skattn.nn import MaskedLSTM, ScoreHead, Tokens, attention, check_sizes, last_step
 
 
 class TemporalAttention(Architecture):
@@ -68,6 +68,7 @@ class TemporalAttention(Architecture):
 
     def build(self, data: DataSpec) -> nn.Module:
         """Build an untrained module; see `Architecture.build`."""
+        check_sizes(self, "d_model", "num_layers", probabilities=["dropout"])
         return _TemporalAttention(self, data)
 
 

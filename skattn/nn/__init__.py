@@ -7,6 +7,7 @@ from skattn.nn._attention import (
     masked_softmax,
 )
 from skattn.nn._block import EncoderBlock
+from skattn.nn._checks import check_sizes
 from skattn.nn._embedding import FeatureTokens
 from skattn.nn._head import ScoreHead
 from skattn.nn._recording import Recorded, is_recording, record, recording
@@ -33,6 +34,7 @@ __all__ = [
     "Tokens",
     "additive_attention",
     "attention",
+    "check_sizes",
     "is_recording",
     "last_step",
     "masked_max",

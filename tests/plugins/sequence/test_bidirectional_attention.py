@@ -60,3 +60,19 @@ def test_equation(case, num_layers):
 def test_two_directions_need_an_even_width():
     with pytest.raises(ValueError, match=r"d_model=7.*even"):
         BidirectionalAttention(d_model=7).build(TABLE)
+
+
+@pytest.mark.parametrize("name", ["d_model", "num_layers"])
+@pytest.mark.parametrize("value", [0, -1, 32.0, True, "8"])
+def test_sizes_are_positive_integers(name, value):
+    message = f"{name}={value!r} of BidirectionalAttention must be a positive integer"
+    with pytest.raises(ValueError, match=message):
+        BidirectionalAttention(**{name: value}).build(TABLE)
+
+
+@pytest.mark.parametrize("value", [2, 1.0, -0.1, float("nan"), None])
+def test_dropout_is_a_probability(value):
+    with pytest.raises(
+        ValueError, match=f"dropout={value} of BidirectionalAttention must be"
+    ):
+        BidirectionalAttention(dropout=value).build(TABLE)

@@ -84,3 +84,17 @@ def test_hidden_units_are_twice_the_width_by_default():
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="num_heads=3"):
         SelfAttention(d_model=8, num_heads=3).build(TABLE)
+
+
+@pytest.mark.parametrize("name", ["d_model", "num_heads", "num_layers", "d_ff"])
+@pytest.mark.parametrize("value", [0, -1, 32.0, True, "8"])
+def test_sizes_are_positive_integers(name, value):
+    message = f"{name}={value!r} of SelfAttention must be a positive integer"
+    with pytest.raises(ValueError, match=message):
+        SelfAttention(**{name: value}).build(TABLE)
+
+
+@pytest.mark.parametrize("value", [2, 1.0, -0.1, float("nan"), None])
+def test_dropout_is_a_probability(value):
+    with pytest.raises(ValueError, match=f"dropout={value} of SelfAttention must be"):
+        SelfAttention(dropout=value).build(TABLE)

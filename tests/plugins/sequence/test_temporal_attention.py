@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from _numpy_layers import (
     CASES,
+    TABLE,
     build,
     head,
     inputs_of,
@@ -50,3 +51,19 @@ def test_equation(case, num_layers):
         got = record.weights[number, 0, 0].numpy()
         np.testing.assert_allclose(got[real], alpha, atol=1e-12)
         assert not got[~real].any()
+
+
+@pytest.mark.parametrize("name", ["d_model", "num_layers"])
+@pytest.mark.parametrize("value", [0, -1, 32.0, True, "8"])
+def test_sizes_are_positive_integers(name, value):
+    message = f"{name}={value!r} of TemporalAttention must be a positive integer"
+    with pytest.raises(ValueError, match=message):
+        TemporalAttention(**{name: value}).build(TABLE)
+
+
+@pytest.mark.parametrize("value", [2, 1.0, -0.1, float("nan"), None])
+def test_dropout_is_a_probability(value):
+    with pytest.raises(
+        ValueError, match=f"dropout={value} of TemporalAttention must be"
+    ):
+        TemporalAttention(dropout=value).build(TABLE)
