@@ -62,7 +62,9 @@ class _BetterThanLinear(EarlyStopping):
         errors = net.errors(y)
         margin = 0.0
         if net.module.data.task != "forecasting":  # whose windows overlap
-            margin = float(errors.std()) / math.sqrt(len(errors))
+            has_spread = len(errors) > 1  # one sample alone proves nothing
+            margin = float(errors.std()) if has_spread else math.inf
+            margin /= math.sqrt(len(errors))
         self.bar_ = float(errors.mean()) - margin
         self.error_ = math.inf
         self.start_ = deepcopy(net.module_.state_dict())
@@ -74,8 +76,7 @@ class _BetterThanLinear(EarlyStopping):
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         super().on_train_end(net)
-        # The standard error of one sample is NaN, below which nothing falls.
-        if not self.error_ < self.bar_:
+        if self.error_ >= self.bar_:
             net.module_.load_state_dict(self.start_)
 
 

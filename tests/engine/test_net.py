@@ -394,6 +394,11 @@ def test_of_all_epochs_that_beat_the_linear_start_the_best_stays(log):
     assert_equal_weights(weights_of(net), log.seen[int(np.argmin(losses))][1])
 
 
+def test_one_held_out_sample_does_not_beat_a_linear_start():
+    net = fit(make_samples(8), make_samples(1), lr=0.05, linear_skip=True)
+    assert_equal_weights(weights_of(net), linear_start())
+
+
 def test_without_validation_the_last_weights_stay(log):
     net = fit(make_samples(8), max_epochs=7, lr=0.5, callbacks=[log()])
     assert len(net.history) == 7
