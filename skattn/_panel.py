@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 from sktime.classification.base import BaseClassifier
 from sktime.regression.base import BaseRegressor
 
-from skattn._base import DEFAULT_ARCHITECTURE, ArchitectureParams
+from skattn._base import DEFAULT_ARCHITECTURE, ArchitectureParams, check_parameters
 from skattn._classifier import AttentionClassifier
 from skattn._regressor import AttentionRegressor
 
@@ -34,10 +35,13 @@ class _PanelEstimator(ArchitectureParams):
     get_params: Callable[..., dict[str, Any]]
     check_is_fitted: Callable[[], None]
     _check_convert_X_for_predict: Callable[[Any], Any]
+    _channels: list[Any] | None
 
     def _fit(self, X: Any, y: np.ndarray) -> Self:
+        check_parameters(self)  # the sibling's errors would name the sibling
         estimator = self._sibling(**self.get_params(deep=False))
-        self.estimator_ = estimator.fit(_as_arrays(X), y)
+        self._channels = None if isinstance(X, np.ndarray) else list(X[0].columns)
+        self.estimator_ = estimator.fit(self._as_arrays(X), y)
         self.net_ = self.estimator_.net_
         self.architecture_ = self.estimator_.architecture_
         self.history_ = self.estimator_.history_
@@ -45,13 +49,40 @@ class _PanelEstimator(ArchitectureParams):
         return self
 
     def _predict(self, X: Any) -> np.ndarray:
-        return self.estimator_.predict(_as_arrays(X))
+        return self.estimator_.predict(self._as_arrays(X))
+
+    def _as_arrays(self, X: Any) -> Any:
+        """Turn DataFrames (time, channels) into arrays of the fitted channels."""
+        if isinstance(X, np.ndarray):
+            return X
+        return [
+            self._in_fitted_order(number, frame).to_numpy(dtype=np.float64).T
+            for number, frame in enumerate(X)
+        ]
+
+    def _in_fitted_order(self, number: int, frame: pd.DataFrame) -> pd.DataFrame:
+        """Find channels by name, and by position where either side has no names."""
+        fitted, found = self._channels, list(frame.columns)
+        if fitted is None or found == fitted or len(found) != len(fitted):
+            return frame  # the sibling compares the numbers of channels
+        new = [name for name in found if name not in fitted]
+        if not new:
+            return frame[fitted]
+        nameless = list(range(len(found)))
+        if nameless in (found, fitted):
+            return frame
+        missing = [name for name in fitted if name not in found]
+        raise ValueError(
+            f"Series number {number} of X has the channels {found}, but "
+            f"{type(self).__name__} was fitted with {fitted}: {missing} are missing, "
+            f"{new} are new."
+        )
 
     def _attention_batches(self, X: Any) -> tuple[Any, Any, Any]:
         """Give the recorder what it runs over and the way to name axes."""
         self.check_is_fitted()
         return self.estimator_._attention_batches(
-            _as_arrays(self._check_convert_X_for_predict(X))
+            self._as_arrays(self._check_convert_X_for_predict(X))
         )
 
     def reset(self) -> Self:
@@ -85,13 +116,6 @@ class _PanelEstimator(ArchitectureParams):
             Arguments of the constructor.
         """
         return [{"max_epochs": 5}, {"max_epochs": 2, "batch_size": 4, "lr": 1e-2}]
-
-
-def _as_arrays(X: Any) -> Any:
-    """Turn sktime's list of DataFrames (time, channels) into (channels, time)."""
-    if isinstance(X, np.ndarray):
-        return X
-    return [np.asarray(frame, dtype=np.float64).T for frame in X]
 
 
 class AttentionTimeSeriesClassifier(_PanelEstimator, BaseClassifier):
@@ -242,7 +266,7 @@ class AttentionTimeSeriesClassifier(_PanelEstimator, BaseClassifier):
         super().__init__()
 
     def _predict_proba(self, X: Any) -> np.ndarray:
-        return self.estimator_.predict_proba(_as_arrays(X))
+        return self.estimator_.predict_proba(self._as_arrays(X))
 
     def __sklearn_tags__(self) -> Any:
         """Answer scikit-learn's model selection, as the sibling would.

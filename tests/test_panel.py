@@ -283,3 +283,61 @@ def test_scikit_learn_still_uses_that_name():
 def test_tags_are_those_of_the_sibling(facade):
     ours, theirs = (each().__sklearn_tags__() for each in (facade, SIBLINGS[facade]))
     assert ours == theirs
+
+
+# Names
+
+
+@pytest.mark.parametrize("form", [as_frames, as_hierarchy], ids=["list", "hierarchy"])
+@each_facade
+def test_channels_are_found_by_name(facade, form):
+    X, y = unequal()
+    estimator = make(facade).fit(form(X), y)
+    expected = estimator.predict(form(X))
+    swapped = form(X)
+    if form is as_hierarchy:
+        swapped = swapped[["b", "a"]]
+    else:
+        swapped = [frame[["b", "a"]] for frame in swapped]
+    assert_array_equal(estimator.predict(swapped), expected)
+    if facade is AttentionTimeSeriesClassifier:
+        assert_array_equal(
+            estimator.predict_proba(swapped), estimator.predict_proba(form(X))
+        )
+    nameless = [pd.DataFrame(series[::-1].T) for series in X]
+    by_position = estimator.estimator_.predict([series[::-1] for series in X])
+    assert_array_equal(estimator.predict(nameless), by_position)
+    assert not np.array_equal(by_position, expected)
+
+
+@each_facade
+def test_arrays_have_no_names(facade):
+    X, y = panel()
+    estimator = make(facade).fit(X, y)
+    expected = estimator.predict(X)
+    assert_array_equal(estimator.predict(as_hierarchy(X)), expected)
+    named = make(facade).fit(as_hierarchy(X), y)
+    assert_array_equal(named.predict(X), expected)
+    # A new fit forgets the names.
+    assert_array_equal(named.fit(X, y).predict(as_hierarchy(X)), expected)
+
+
+@pytest.mark.parametrize("form", [as_frames, as_hierarchy], ids=["list", "hierarchy"])
+@each_facade
+def test_channels_of_other_names_are_refused(facade, form):
+    X, y = panel()
+    estimator = make(facade).fit(form(X), y)
+    if form is as_hierarchy:
+        other = form(X).rename(columns={"b": "c"})
+    else:
+        other = [frame.rename(columns={"b": "c"}) for frame in form(X)]
+    message = rf"\['a', 'c'\], but {facade.__name__} .*\['b'\] are missing, \['c'\]"
+    with pytest.raises(ValueError, match=message):
+        estimator.predict(other)
+
+
+@each_facade
+def test_a_wrong_parameter_is_said_to_be_the_facades(facade):
+    X, y = panel()
+    with pytest.raises(ValueError, match=rf"'lr' parameter of {facade.__name__} must"):
+        make(facade, lr=-1).fit(X, y)
