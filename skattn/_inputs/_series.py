@@ -193,6 +193,13 @@ class SeriesEncoder:
         return values[:, :, : lengths.max()], lengths
 
     def _stack(self, X: Sequence[Any]) -> np.ndarray:
+        if any(hasattr(series, "columns") for series in X):
+            raise TypeError(
+                f"{self.estimator_name} takes series as arrays of shape (channels, "
+                "time), and DataFrames hold time in their rows. Pass "
+                "frame.to_numpy().T, or use AttentionTimeSeriesClassifier or "
+                "AttentionTimeSeriesRegressor, which take lists of DataFrames."
+            )
         arrays = [np.asarray(series, dtype=np.float64) for series in X]
         n_channels = arrays[0].shape[0]
         for number, series in enumerate(arrays):

@@ -3,9 +3,10 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from skattn._inputs import SeriesEncoder
+from skattn._inputs import SeriesEncoder, input_of
 
 
 class Everything:
@@ -214,3 +215,15 @@ def test_gaps_need_observed():
     message = re.escape("Series number 1 of X has missing values, but the architecture")
     with pytest.raises(ValueError, match=message):
         make(architecture=Nothing).learn(X)
+
+
+def test_data_frames_are_refused_for_their_rows_are_time():
+    frames = [pd.DataFrame(series.T) for series in panel()]
+    assert input_of(frames) == "series"
+    message = r"SomeRegressor .*\(channels, time\).*AttentionTimeSeriesClassifier or"
+    encoder = make()
+    with pytest.raises(TypeError, match=message):
+        encoder.learn(frames)
+    encoder.learn(panel())
+    with pytest.raises(TypeError, match=message):
+        encoder.read(frames)
