@@ -62,7 +62,9 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
     linear_skip : {"ols", "learned"} or None, default="ols"
         A linear forecast beside the architecture's, whose own head starts at zero:
         ``"ols"`` starts it at the ridge regression of the training windows,
-        ``"learned"`` at zero; both are trained on with the rest.
+        ``"learned"`` at zero; both are trained on with the rest. Where early stopping
+        holds steps out, what training learnt is kept only if the error on them falls
+        below that of this start.
     calibration : {"refit", "split"} or None, default="refit"
         How prediction intervals come about. A net is trained without the tail of the
         series, ten horizons or half of it, and its errors there are kept. ``"refit"``
@@ -91,8 +93,9 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         Largest norm of the gradient.
     early_stopping : bool or "auto", default="auto"
         Hold out `validation_fraction` of the samples, stop when the loss on them has
-        not improved for `patience` epochs, and restore the best weights. ``"auto"``
-        does so from 1,000 samples.
+        not improved for `patience` epochs, and restore the best weights; with a
+        `linear_skip`, those of the linear start unless the held-out error fell below
+        its own, by however little. ``"auto"`` does so from 1,000 samples.
     validation_fraction : float, default=0.1
         Part of the time steps, at the end, that is held out of training.
     patience : int, default=16
@@ -135,7 +138,15 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
     history_ : skorch.history.History
         One record for each epoch: losses, duration.
     n_iter_ : int
-        Epochs that were run.
+        Epochs that were run, with those of updates.
+
+    Notes
+    -----
+    Exogenous series are not used: `X` is accepted, as sktime asks, and left out without
+    a warning, for sktime never hands it over (``capability:exogenous`` is False).
+
+    If the first of two trainings is interrupted (``calibration="refit"``), the second
+    does not begin: the interrupted net forecasts.
 
     References
     ----------
@@ -267,7 +278,8 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
             residuals = ConformalResiduals(scores, tail.targets().cpu().numpy())
             if residuals.counts.any(axis=1).all():
                 self._residuals = residuals
-        if net is None or self.calibration == "refit":
+        # An interruption asks for an end, and not for the second training.
+        if net is None or (self.calibration == "refit" and not net.interrupted_):
             net = self._train_net(values, architecture, y.columns, options)
         self.net_ = net
         self.architecture_ = architecture
@@ -370,6 +382,7 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         seed = self._seed + len(self.net_.history)
         with seeded(seed, device, self.num_threads) as generator:
             train(self.net_, samples, None, options, generator, epochs=1)
+        self.n_iter_ = len(self.net_.history)
 
     def _remember(self, y: pd.DataFrame) -> None:
         """Keep the steps that predictions and updates look back at."""
@@ -461,7 +474,14 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
     def _scores(self, net: Any, samples: Any) -> np.ndarray:
         from skattn._engine._net import predict_scores
 
-        return predict_scores(net, samples, self.num_threads).double().numpy()
+        scores = predict_scores(net, samples, self.num_threads).double().numpy()
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                "The net's forecasts are not finite: its weights diverged, or y holds "
+                f"values that overflow precision={self.precision!r}. Fit again with a "
+                f"lower lr than {self.lr}, or rescale y."
+            )
+        return scores
 
     def _present_window(self) -> Any:
         values = self._recent.to_numpy(dtype=np.float64)
@@ -479,6 +499,12 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
     def _attention_batches(self, X: Any) -> tuple[Any, Any, Any]:
         """Give the recorder what it runs over and the way to name axes."""
         self.check_is_fitted()
+        if self._is_vectorized:
+            raise ValueError(
+                "This forecaster was fitted to several series of a panel or hierarchy, "
+                "with one net each: pass one of them to record_attention, for instance "
+                "forecaster.forecasters_.iloc[0, 0]."
+            )
         if X is not None:
             raise ValueError(
                 "A forecaster's attention is recorded for the window from which it "

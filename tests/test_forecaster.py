@@ -457,7 +457,7 @@ def test_an_update_with_parameters_trains_a_little(airline):
     assert not torch.equal(after["module.cls"], before["module.cls"])
     assert_allclose(rates.seen, 0.1 * forecaster.lr)
     assert list(forecaster.predict().index) == list(airline.index[130:133])
-    assert len(forecaster.net_.history) == 3
+    assert forecaster.n_iter_ == len(forecaster.net_.history) == 3
     other = make().fit(airline[:120], fh=[1, 2, 3]).update(airline[120:130])
     assert same_weights(other, forecaster)
 
@@ -698,3 +698,48 @@ def test_a_diverging_net_is_an_error(airline):
     forecaster = make(lr=1e30, optimizer="SGD", gradient_clip=None, lr_schedule=None)
     with pytest.raises(ValueError, match="training diverged"):
         forecaster.set_params(max_epochs=20, loss="squared_error").fit(airline, fh=[1])
+
+
+class Interrupt(Callback):
+    """Press Ctrl-C in the second epoch, and count all epochs."""
+
+    def __init__(self):
+        self.epochs = 0
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.epochs += 1
+
+    def on_batch_end(self, net, **kwargs):
+        if self.epochs == 2:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_calibration_is_the_end_of_training(airline):
+    interrupt = Interrupt()
+    forecaster = make(
+        calibration="refit", max_epochs=5, early_stopping=False, callbacks=[interrupt]
+    )
+    with pytest.warns(UserWarning, match="interrupted in epoch 2 of 5"):
+        forecaster.fit(airline, fh=[1, 2])
+    assert interrupt.epochs == forecaster.n_iter_ == 2
+    assert np.isfinite(forecaster.predict()).all()
+    assert np.isfinite(forecaster.predict_interval()).to_numpy().all()
+
+
+def test_forecasts_that_are_not_finite_are_an_error(airline):
+    forecaster = make(calibration="split").fit(airline, fh=[1, 2])
+    with torch.no_grad():
+        forecaster.net_.module_.skip.linear.weight.fill_(torch.nan)
+    for predict in (forecaster.predict, forecaster.predict_interval):
+        with pytest.raises(ValueError, match="forecasts are not finite"):
+            predict()
+
+
+def test_exogenous_series_are_left_out(airline):
+    X = pd.DataFrame({"x": np.arange(len(airline))}, index=airline.index)
+    with_x = make().fit(airline, X=X, fh=[1])
+    assert same_weights(with_x, make().fit(airline, fh=[1]))
+    assert "not used" in AttentionForecaster.__doc__
