@@ -49,8 +49,8 @@ def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
     Parameters
     ----------
     estimator : estimator
-        A fitted skattn estimator; a scikit-learn Pipeline that ends in one, or a
-        search over one, will do.
+        A fitted skattn estimator; a scikit-learn Pipeline or an sktime
+        TransformedTargetForecaster that ends in one, or a search over one, will do.
     X : array-like, DataFrame or panel, optional
         Samples, as for ``predict``. A forecaster takes None and looks at the window
         from which it forecasts.
@@ -87,7 +87,7 @@ def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
             "Pipeline that ends in it, or a search over it."
         )
     net, samples, name_axis = estimator._attention_batches(X)
-    layers = _run(net, samples)
+    layers = _run(net, samples, estimator.num_threads)
     if not layers:
         raise ValueError(
             f"The architecture {estimator.architecture_.name!r} recorded no attention."
@@ -99,19 +99,25 @@ def _last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
     """Walk through fitted searches and pipelines to the estimator and its X."""
     if hasattr(estimator, "best_estimator_"):
         return _last_step(estimator.best_estimator_, X)
+    for name in ("best_forecaster_", "forecaster_"):  # sktime's searches and pipelines
+        if hasattr(estimator, name):
+            return _last_step(getattr(estimator, name), X)
     if isinstance(estimator, Pipeline):
         before = estimator[:-1]
         return _last_step(estimator[-1], before.transform(X) if len(before) else X)
     return estimator, X
 
 
-def _run(net: Any, samples: Any) -> list[list[tuple[Any, Any]]]:
+def _run(
+    net: Any, samples: Any, num_threads: int | None
+) -> list[list[tuple[Any, Any]]]:
     """Collect, for each layer, (rows, record) of each batch."""
+    from skattn._engine._runtime import torch_threads
     from skattn.nn import Recorded, recording
 
     layers: list[list[tuple[Any, Any]]] = []
     received: list[Recorded] = []
-    with recording(received.append):
+    with torch_threads(num_threads), recording(received.append):
         for rows, _ in net.iterate_scores(samples):
             layers.extend([] for _ in range(len(received) - len(layers)))
             for batches, record in zip(layers, received, strict=True):

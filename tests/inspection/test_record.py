@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -11,6 +12,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sktime.datasets import load_airline
 from sktime.exceptions import NotFittedError as SktimeNotFittedError
+from sktime.forecasting.compose import TransformedTargetForecaster
+from sktime.forecasting.model_selection import ForecastingGridSearchCV
+from sktime.split import ExpandingWindowSplitter
+from sktime.transformations.series.boxcox import LogTransformer
 from torch import nn
 
 import skattn
@@ -198,6 +203,61 @@ def test_a_search_is_walked_through():
     assert record.weights.shape[:2] == (3, heads)
     nested = make_pipeline(FunctionTransformer(), search).fit(X, y)
     assert_array_equal(record_attention(nested, X[:3])[0].weights, record.weights)
+
+
+@pytest.mark.filterwarnings("ignore:The default of config:FutureWarning")
+def test_searches_and_pipelines_of_sktime_are_walked_through():
+    y = load_airline()
+    forecaster = AttentionForecaster(
+        SMALL, window_length=12, calibration=None, **OPTIONS
+    )
+    pipeline = TransformedTargetForecaster(
+        [("log", LogTransformer()), ("net", forecaster)]
+    )
+    by_hand = record_attention(forecaster.clone().fit(np.log(y), fh=[1, 2]))[0]
+    record = record_attention(pipeline.fit(y, fh=[1, 2]))[0]
+    assert record.keys == by_hand.keys
+    assert_array_equal(record.weights, by_hand.weights)
+    search = ForecastingGridSearchCV(
+        pipeline,
+        ExpandingWindowSplitter(fh=[1, 2], initial_window=132, step_length=12),
+        {"net__architecture__num_heads": [2]},
+    ).fit(y, fh=[1, 2])
+    assert_array_equal(record_attention(search)[0].weights, by_hand.weights)
+
+
+def test_a_forecaster_of_several_series_holds_several_nets():
+    y = load_airline()
+    several = pd.concat({"a": y, "b": y[::-1].set_axis(y.index)}).to_frame("y")
+    forecaster = AttentionForecaster(
+        SMALL, window_length=12, calibration=None, **OPTIONS
+    ).fit(several, fh=[1])
+    with pytest.raises(ValueError, match=r"one net each.*forecasters_\.iloc\[0, 0\]"):
+        record_attention(forecaster)
+    single = record_attention(forecaster.forecasters_.iloc[0, 0])[0]
+    assert single.keys == ["cls", *map(str, y.index[-12:])]
+
+
+def test_torch_runs_with_the_threads_of_the_estimator():
+    class Counting(SelfAttention):
+        name = "counting"
+
+        def build(self, data):
+            module = super().build(data)
+            module.register_forward_pre_hook(
+                lambda *_: seen.append(torch.get_num_threads())
+            )
+            return module
+
+    X, y = frame()
+    clf = classifier(Counting(d_model=8, num_heads=2), num_threads=2)
+    seen = []
+    clf.fit(X, y)
+    seen.clear()
+    before = torch.get_num_threads()
+    record_attention(clf, X)
+    assert set(seen) == {2}
+    assert torch.get_num_threads() == before
 
 
 # Errors
