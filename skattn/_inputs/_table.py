@@ -70,7 +70,7 @@ class TableEncoder:
             An array holds float64.
         """
         if not isinstance(X, pd.DataFrame):
-            self._check_kind()
+            self._check_kind(X)
             return self._check_numbers(X)
         if not X.size:
             raise ValueError(
@@ -252,9 +252,12 @@ class TableEncoder:
                 "in training. Encode both in the same way."
             )
 
-    def _check_kind(self) -> None:
-        """Refuse an array where a frame with text was fitted."""
+    def _check_kind(self, X: Any) -> None:
+        """Refuse an array that holds text where a frame with text was fitted."""
         if not getattr(self, "is_frame_", False):
+            return
+        array = np.asarray(X)
+        if not array.ndim or array.dtype.kind not in "OUS":
             return
         text = [
             self.names_[at]
