@@ -145,18 +145,20 @@ def five_folds(estimator: Any, X: Any, y: Any, metric: str) -> dict[str, Any]:
 
 def table(results: Results) -> tuple[list[str], list[list[str]]]:
     """Average over seeds."""
-    header = ["dataset", "metric", "model", "seeds", "value", "fit (s)", "predict (s)"]
+    header = ["dataset", "metric", "model", "threads", "seeds", "value"]
+    header += ["fit (s)", "predict (s)"]
     rows = []
-    for dataset, metric, model in results.groups("dataset", "metric", "model"):
-        found = results.groups("dataset", "metric", "model")[dataset, metric, model]
+    columns = ("dataset", "metric", "model", "threads")
+    for labels, found in results.groups(*columns).items():
         fit = np.median([float(row["fit_seconds"]) for row in found])
         predict = np.median([float(row["predict_seconds"]) for row in found])
         values = (float(row["value"]) for row in found)
         rows.append(
-            [dataset, metric, model, str(len(found)), spread(values, 4)]
+            [*labels, str(len(found)), spread(values, 4)]
             + [f"{fit:.2f}", f"{predict:.3f}"]
         )
-    return header, sorted(rows, key=lambda row: row[0])
+    order = [row[0] for row in rows]
+    return header, sorted(rows, key=lambda row: order.index(row[0]))
 
 
 def main() -> None:
