@@ -59,13 +59,15 @@ class _BetterThanLinear(EarlyStopping):
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         super().on_train_begin(net)
-        errors = net.errors(y)
+        errors = net.errors(y).double()
         margin = 0.0
         if net.module.data.task != "forecasting":  # whose windows overlap
             has_spread = len(errors) > 1  # one sample alone proves nothing
             margin = float(errors.std()) if has_spread else math.inf
             margin /= math.sqrt(len(errors))
-        self.bar_ = float(errors.mean()) - margin
+        # One wrong sample alone has its own size as standard error: rounding must not
+        # leave a bar above the zero that this makes.
+        self.bar_ = (1 - 1e-9) * float(errors.mean()) - margin
         self.error_ = math.inf
         self.start_ = deepcopy(net.module_.state_dict())
 

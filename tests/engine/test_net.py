@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skattn import Architecture, DataSpec
+from skattn._engine._callbacks import _BetterThanLinear
 from skattn._engine._losses import SquaredError
 from skattn._engine._net import (
     Blueprint,
@@ -392,6 +393,22 @@ def test_of_all_epochs_that_beat_the_linear_start_the_best_stays(log):
     assert 0 < np.argmin(losses) < 54
     assert len(losses) == np.argmin(losses) + 1 + 5
     assert_equal_weights(weights_of(net), log.seen[int(np.argmin(losses))][1])
+
+
+@pytest.mark.parametrize("n_samples", [3, 7, 14, 45, 101])
+def test_one_wrong_label_proves_nothing(n_samples):
+    """Its standard error is its mean, 1 / n, so that no error at all is not below."""
+
+    class OneWrong:
+        module = Blueprint(Tiny(), DATA, "float32", linear_skip=True)
+        module_ = nn.Linear(1, 1)
+
+        def errors(self, samples):
+            return torch.eye(n_samples)[0]
+
+    stop = _BetterThanLinear(sink=print)
+    stop.on_train_begin(OneWrong())
+    assert stop.bar_ <= 0
 
 
 def test_one_held_out_sample_does_not_beat_a_linear_start():
