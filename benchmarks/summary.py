@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import airline
 import imports
 import overhead
 import panels
 import tables
 from _results import Results, as_markdown
+
+START, END = "<!-- numbers -->", "<!-- end of numbers -->"
 
 TITLES = {
     "overhead": ("Against a hand-written torch loop", overhead),
@@ -31,13 +38,27 @@ def origin(results: Results) -> str:
     )
 
 
-def main() -> None:
-    """Print what there is."""
+def sections() -> Iterator[str]:
+    """Give the table of each benchmark that has results."""
     for name, (title, module) in TITLES.items():
         results = Results(name, module.KEY)
         if results.rows:
-            print(f"### {title}\n\n{origin(results)}\n")
-            print(as_markdown(*module.table(results)), end="\n\n")
+            rows = as_markdown(*module.table(results))
+            command = f"`python benchmarks/{name}.py`"
+            yield f"### {title}\n\n{command}: {origin(results)}\n\n{rows}\n"
+
+
+def main() -> None:
+    """Print the tables, or put them into the README."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--readme", action="store_true", help="rewrite README.md")
+    if not parser.parse_args().readme:
+        sys.stdout.write("\n".join(sections()))
+        return
+    path = Path(__file__).parents[1] / "README.md"
+    before, _, rest = path.read_text().partition(START)
+    _, _, after = rest.partition(END)
+    path.write_text(f"{before}{START}\n{chr(10).join(sections())}{END}{after}")
 
 
 if __name__ == "__main__":

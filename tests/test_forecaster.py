@@ -646,17 +646,6 @@ def test_in_a_pipeline(airline):
 
 
 @announced
-def test_in_a_pipeline_that_takes_the_season_out(airline):
-    pytest.importorskip("statsmodels")
-    from sktime.transformations.series.detrend import Deseasonalizer
-
-    pipeline = TransformedTargetForecaster(
-        [("season", Deseasonalizer(sp=12)), ("net", make())]
-    )
-    assert np.isfinite(pipeline.fit(airline, fh=[1, 2]).predict()).all()
-
-
-@announced
 @pytest.mark.parametrize("strategy", ["refit", "update", "no-update_params"])
 def test_a_backtest(airline, strategy):
     splitter = ExpandingWindowSplitter(fh=[1, 2], initial_window=120, step_length=8)
