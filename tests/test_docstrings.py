@@ -7,6 +7,7 @@ import pkgutil
 import warnings
 
 import pytest
+from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
 
 import skattn
@@ -76,3 +77,31 @@ def test_examples_in_docstrings_run(name):
         warnings.simplefilter("ignore", FutureWarning)  # sktime's own
         failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert failed == 0
+
+
+ESTIMATORS = (
+    skattn.AttentionClassifier,
+    skattn.AttentionRegressor,
+    skattn.AttentionTimeSeriesClassifier,
+    skattn.AttentionTimeSeriesRegressor,
+    skattn.AttentionForecaster,
+)
+
+# What differs on purpose: tables beside series, classes beside numbers, forecasts.
+OWN = {
+    "class_weight",
+    "early_stopping",
+    "input_scaling",
+    "linear_skip",
+    "loss",
+    "quantile",
+    "validation_fraction",
+}
+
+
+def test_estimators_say_the_same_of_the_parameters_they_share():
+    described = {}
+    for estimator in ESTIMATORS:
+        for name, _, text in ClassDoc(estimator)["Parameters"]:
+            described.setdefault(name, set()).add(" ".join(text))
+    assert {name for name, texts in described.items() if len(texts) > 1} <= OWN

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -93,7 +96,7 @@ class BinaryCrossEntropy(Loss):
         return ((scores > 0) != (target > 0.5)).to(scores.dtype).mean(dim=1)
 
 
-class Pointwise(Loss):
+class Pointwise(Loss, ABC):
     """A loss of single numbers, averaged over those that are known.
 
     Subclasses give ``element(scores, target)``. Where a target is missing (NaN), it
@@ -107,9 +110,9 @@ class Pointwise(Loss):
         losses = torch.where(known, losses, 0.0).flatten(1)
         return losses.sum(dim=1) / known.flatten(1).sum(dim=1).clamp(min=1)
 
+    @abstractmethod
     def element(self, scores: Tensor, target: Tensor) -> Tensor:
         """Loss of each number."""
-        raise NotImplementedError
 
 
 class SquaredError(Pointwise):
@@ -167,10 +170,9 @@ class Poisson(Pointwise):
         return scores.exp()
 
 
-REGRESSION_LOSSES = {
+REGRESSION_LOSSES: dict[str, Callable[[], Loss]] = {
     "squared_error": SquaredError,
     "absolute_error": AbsoluteError,
-    "quantile": Pinball,
     "poisson": Poisson,
     "huber": Huber,
 }
@@ -182,7 +184,7 @@ def regression_loss(name: str, quantile: float | None = None) -> Loss:
     Parameters
     ----------
     name : str
-        A key of `REGRESSION_LOSSES`.
+        ``"quantile"``, or a key of `REGRESSION_LOSSES`.
     quantile : float, optional
         For ``name="quantile"`` only.
 

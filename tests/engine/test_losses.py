@@ -121,7 +121,7 @@ def test_where_a_constant_is_best(loss, optimum):
     assert grid[np.argmin(losses)] == pytest.approx(optimum(target), abs=0.02)
 
 
-@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+@pytest.mark.parametrize("name", [*REGRESSION_LOSSES, "quantile"])
 def test_unknown_targets_do_not_count(name):
     loss = regression_loss(name, 0.3 if name == "quantile" else None)
     target = COUNTS[:3].copy()
@@ -138,7 +138,7 @@ def test_unknown_targets_do_not_count(name):
     assert not scores.grad[torch.from_numpy(target).isnan()].any()
 
 
-@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+@pytest.mark.parametrize("name", [*REGRESSION_LOSSES, "quantile"])
 def test_forecasts_are_averaged_over_targets_and_steps(name):
     loss = regression_loss(name, 0.3 if name == "quantile" else None)
     flat = run(loss, SCORES.reshape(10, 8), COUNTS.reshape(10, 8))
@@ -158,7 +158,7 @@ def test_error_of_labels_is_the_part_that_is_wrong():
     np.testing.assert_array_equal(errors, ((SCORES > 0) != many).mean(axis=1))
 
 
-@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+@pytest.mark.parametrize("name", [*REGRESSION_LOSSES, "quantile"])
 def test_error_of_numbers_is_the_loss(name):
     loss = regression_loss(name, 0.3 if name == "quantile" else None)
     scores, target = map(torch.from_numpy, (SCORES, COUNTS))
