@@ -203,9 +203,11 @@ class ClassTarget:
                 "targets."
             )
         total = np.ones(len(y))
-        for column, weights in zip(columns.T, each, strict=True):
-            labels, codes = np.unique(column, return_inverse=True)
-            total *= compute_class_weight(weights, classes=labels, y=column)[codes]
+        for column, weights, known in zip(columns.T, each, self.classes, strict=True):
+            # A dictionary may name classes that these rows lack, in partial_fit.
+            labels = known if isinstance(weights, dict) else np.unique(column)
+            by_label = compute_class_weight(weights, classes=labels, y=column)
+            total *= by_label[np.searchsorted(labels, column)]
         return total
 
     @property

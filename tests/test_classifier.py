@@ -598,6 +598,15 @@ def test_class_weights_are_sample_weights():
     assert balanced.predict(X).mean() > make().fit(X, y).predict(X).mean()
 
 
+def test_class_weights_in_partial_fit_may_name_an_absent_class():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    clf = make(class_weight={0: 1.0, 1: 5.0})
+    clf.partial_fit(X, np.zeros(20, dtype=int), classes=[0, 1])
+    assert clf.predict_proba(X).shape == (20, 2)
+    with pytest.raises(ValueError, match="partial_fit sees a part"):
+        make(class_weight="balanced").partial_fit(X, np.arange(20) % 2)
+
+
 def test_class_weights_of_several_targets():
     X, y = table()
     y = np.column_stack([y, np.digitize(X[:, 1], [-0.5, 0.5])])
