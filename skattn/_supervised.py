@@ -179,40 +179,21 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         """Order, weigh and split the rows, scale what is new, and train the net."""
         from skattn._engine._linear import fit_column_map
         from skattn._engine._net import TrainingOptions, train
-        from skattn._engine._rows import (
-            canonical_order,
-            repeat_by_weight,
-            validation_split,
-        )
+        from skattn._engine._rows import canonical_order
         from skattn._engine._runtime import resolve_device, seeded
 
         order, hashes = canonical_order(content, target.numbers(y), weight, seed)
         content = {name: array[order] for name, array in content.items()}
         y = y[order]
-        index, remaining = repeat_by_weight(weight[order])
-        class_weight = getattr(self, "class_weight", None)
-        if class_weight is not None:
-            remaining = remaining * target.class_weights(y[index], class_weight)
-        weights = None if np.ptp(remaining) == 0 else remaining / remaining.mean()
-
+        index, weights = self._weigh(target, y, weight[order])
         whole = np.arange(len(index))
         trained, held_out = whole, whole[:0]
         starts_linear = build is not None and self._starts_linear(
             encoder.input, len(index), epochs
         )
-        is_auto = self.early_stopping == "auto"
-        if epochs is None and (
-            stops_early(self.early_stopping, len(index)) or (is_auto and starts_linear)
-        ):
-            trained, held_out = validation_split(
-                hashes[index], self.validation_fraction, target.strata(y[index])
-            )
-            if not len(held_out) and not is_auto:
-                raise ValueError(
-                    f"early_stopping holds out validation_fraction="
-                    f"{self.validation_fraction} of {len(index)} samples, which is "
-                    "none. Raise validation_fraction or set early_stopping=False."
-                )
+        if epochs is None:
+            strata = target.strata(y[index])
+            trained, held_out = self._hold_out(hashes[index], strata, starts_linear)
         if build is not None:
             rows = index[trained]
             kept = None if weights is None else weights[trained]
@@ -251,6 +232,39 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         self.history_ = net.history
         self.n_iter_ = len(net.history)
         return self
+
+    def _weigh(
+        self, target: Any, y: np.ndarray, weight: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Give the row of each sample and, if they differ, weights of mean one."""
+        from skattn._engine._rows import repeat_by_weight
+
+        index, remaining = repeat_by_weight(weight)
+        class_weight = getattr(self, "class_weight", None)
+        if class_weight is not None:
+            remaining = remaining * target.class_weights(y[index], class_weight)
+        is_even = np.ptp(remaining) == 0
+        return index, None if is_even else remaining / remaining.mean()
+
+    def _hold_out(
+        self, hashes: np.ndarray, strata: np.ndarray | None, starts_linear: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Split samples into those to train on and those for early stopping."""
+        from skattn._engine._rows import validation_split
+
+        whole = np.arange(len(hashes))
+        is_auto = self.early_stopping == "auto"
+        stops = stops_early(self.early_stopping, len(hashes))
+        if not stops and not (is_auto and starts_linear):
+            return whole, whole[:0]
+        trained, held_out = validation_split(hashes, self.validation_fraction, strata)
+        if not len(held_out) and not is_auto:
+            raise ValueError(
+                f"early_stopping holds out validation_fraction="
+                f"{self.validation_fraction} of {len(hashes)} samples, which is "
+                "none. Raise validation_fraction or set early_stopping=False."
+            )
+        return trained, held_out
 
     def _check_rows(
         self, X: Any, y: Any, sample_weight: Any, encoder: Any, target: Any
