@@ -19,11 +19,25 @@ _MAX_ROWS = 256
 _LENGTH_STEP = 8
 
 
+class Window(NamedTuple):
+    """Way from scores to raw numbers: ``(score * scale + loc) * std + mean``.
+
+    Each is (batch, n_targets, 1): `loc` and `scale` of the window in units of the
+    standardised series, `mean` and `std` of the series.
+    """
+
+    loc: Tensor
+    scale: Tensor
+    mean: Tensor
+    std: Tensor
+
+
 class Target(NamedTuple):
-    """What the loss compares scores with."""
+    """What the loss compares scores with; forecasts also with the window's units."""
 
     values: Tensor
     weight: Tensor | None
+    window: Window | None = None
 
 
 class Samples(Protocol):
