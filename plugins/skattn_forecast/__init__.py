@@ -1,0 +1,1 @@
+"""Forecasting with attention: patches, variates, covariates of the future."""
