@@ -94,10 +94,14 @@ class DataSpec:
         Numeric covariates known in the future.
     known_category_counts : tuple of int
         Codes of each categorical covariate known in the future.
+    known_names : tuple of str
+        Names of both, the numeric ones first; perhaps empty.
     n_static : int
         Numeric covariates that are constant over a series.
     static_category_counts : tuple of int
         Codes of each categorical static covariate.
+    static_names : tuple of str
+        Names of both, the numeric ones first; perhaps empty.
     n_series : int
         Codes of the series' identifiers, code 0 (unknown) included.
     image_size : tuple of int
@@ -121,8 +125,10 @@ class DataSpec:
     target_vocabulary_size: int = 0
     n_known: int = 0
     known_category_counts: tuple[int, ...] = ()
+    known_names: tuple[str, ...] = ()
     n_static: int = 0
     static_category_counts: tuple[int, ...] = ()
+    static_names: tuple[str, ...] = ()
     n_series: int = 0
     image_size: tuple[int, ...] = ()
     n_edge_features: int = 0
@@ -146,6 +152,9 @@ class Architecture(BaseEstimator, ABC):
         ``{"table": {"classification"}, "series": {"forecasting"}}``.
     consumes : collection of str
         Optional tensors that the module's ``forward`` takes beyond the main one.
+    past_covariates : bool
+        Whether a forecast uses channels of ``x`` beyond the targets; where it is
+        False, the estimator refuses covariates of the past.
     citation : str
         Authors, title, venue, year, arXiv id.
     search_space : mapping of str to Int, Float or Choice
@@ -167,7 +176,8 @@ class Architecture(BaseEstimator, ABC):
     ================== ============================================ =================
 
     and returns raw scores (batch, n_outputs); when forecasting, (batch, n_targets,
-    horizon), with a last axis of length ``n_parameters`` where that is above 1.
+    horizon), with a last axis of length ``n_parameters`` where that is above 1; the
+    first of these parameters is the location of the forecast, in the units of ``x``.
 
     A module may expose its last learned map as ``head``.
 
@@ -183,6 +193,7 @@ class Architecture(BaseEstimator, ABC):
     name: ClassVar[str]
     supports: ClassVar[Mapping[str, Collection[str]]]
     consumes: ClassVar[Collection[str]] = ()
+    past_covariates: ClassVar[bool] = True
     citation: ClassVar[str]
     search_space: ClassVar[Mapping[str, Int | Float | Choice]] = {}
 

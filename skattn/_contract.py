@@ -39,6 +39,7 @@ def faults_of(cls: Any, name: str | None) -> list[str]:
         *_name_faults(cls, name),
         *_supports_faults(cls),
         *_consumes_faults(cls),
+        *_covariates_faults(cls),
         *_citation_faults(cls),
         *_constructor_faults(cls),
         *_search_space_faults(cls),
@@ -136,6 +137,12 @@ def _consumes_faults(cls: type[Architecture]) -> list[str]:
                 "no such input"
             )
     return faults
+
+
+def _covariates_faults(cls: type[Architecture]) -> list[str]:
+    if isinstance(cls.past_covariates, bool):
+        return []
+    return [f"past_covariates must be True or False, not {cls.past_covariates!r}"]
 
 
 def _citation_faults(cls: type[Architecture]) -> list[str]:

@@ -121,7 +121,8 @@ def cases_of(architecture: Any) -> Iterator[Case]:
         for task in TASKS:
             if task in architecture.supports.get(kind, ()):
                 consumes = offered(architecture.consumes, kind, task)
-                typical, *extremes = _specs(kind, task, consumes)
+                specs = _specs(kind, task, consumes, architecture.past_covariates)
+                typical, *extremes = specs
                 yield Case(kind, task, consumes, typical, tuple(extremes))
 
 
@@ -148,7 +149,9 @@ def offered(consumes: Collection[str], kind: str, task: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def _specs(kind: str, task: str, consumes: frozenset[str]) -> list[DataSpec]:
+def _specs(
+    kind: str, task: str, consumes: frozenset[str], past_covariates: bool
+) -> list[DataSpec]:
     """Describe typical data first, then extreme ones."""
 
     def spec(**fields: Any) -> DataSpec:
@@ -163,8 +166,9 @@ def _specs(kind: str, task: str, consumes: frozenset[str]) -> list[DataSpec]:
             spec(category_counts=(3,), n_outputs=3),
         ]
     if kind == "series" and task == "forecasting":
+        channels = _channels(3 if past_covariates else 2)
         return [
-            spec(**_channels(3), n_targets=2, length=12, horizon=5, **_extra(consumes)),
+            spec(**channels, n_targets=2, length=12, horizon=5, **_extra(consumes)),
             spec(**_channels(1), n_targets=1, length=6, horizon=1, n_parameters=3),
             spec(**_channels(2), n_targets=2, length=1, horizon=3),
         ]

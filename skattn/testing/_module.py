@@ -228,6 +228,26 @@ def check_gradients(architecture: Architecture, case: Case) -> None:
         )
 
 
+def check_channels(architecture: Architecture, case: Case) -> None:
+    """Look for a channel of a forecasting window that no score depends on."""
+    if case.task != "forecasting":
+        return
+    module = build(architecture, case.typical, stir=True)
+    inputs = case.inputs(gaps=False)
+    leaf = inputs["x"].requires_grad_()
+    scores = module(**{**inputs, "x": leaf * 1})  # forward may write into a copy
+    (scores * torch.randn_like(scores)).sum().backward()
+    gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+    used = gradient.abs().sum(dim=(0, 2)) > 0
+    if not used.all():
+        raise Failure(
+            f"No score depends on the channels {(~used).nonzero().flatten().tolist()} "
+            f"of x, with {case.typical.n_targets} targets. Channels beyond the targets "
+            "are covariates of the past: use them, or write past_covariates = False, "
+            "and the estimator refuses them."
+        )
+
+
 def check_state_dict(architecture: Architecture, case: Case) -> None:
     """Carry the weights over to a module with another seed."""
     module = build(architecture, case.typical, stir=True)
@@ -331,6 +351,7 @@ _CHECKS: tuple[ModuleCheck, ...] = (
     check_build_is_pure,
     check_evaluation_mode,
     check_gradients,
+    check_channels,
     check_state_dict,
     check_float64,
     check_head,

@@ -124,6 +124,18 @@ class CountsObservedNet(SoundNet):
         return scores if observed is None else scores + 1
 
 
+@fault("channels", says=r"depends on the channels \[2\].*past_covariates = False")
+class DropsCovariatesNet(SoundNet):
+    def __init__(self, hyper, data):
+        super().__init__(hyper, data)
+        self.n_targets = data.n_targets or data.n_channels
+
+    def forward(self, x, observed=None, categories=None, mask=None):
+        if self.n_targets:  # not of a table
+            x = torch.cat([x[:, : self.n_targets], 0 * x[:, self.n_targets :]], dim=1)
+        return super().forward(x, observed, categories, mask)
+
+
 @fault("batch", says="other samples of its batch")
 class LeaksBatchNet(SoundNet):
     def score(self, h, mask):
