@@ -98,7 +98,7 @@ class TableEncoder:
         self.numeric_ = np.flatnonzero(~is_category)
         self.categorical_ = np.flatnonzero(is_category)
         self.names_ = names
-        self.categories_ = [_categories(_column(X, at)) for at in self.categorical_]
+        self.categories_ = [categories_of(_column(X, at)) for at in self.categorical_]
         return self.read(X)
 
     def read(self, X: Any) -> dict[str, np.ndarray]:
@@ -122,11 +122,8 @@ class TableEncoder:
             )
         codes = np.zeros((len(X), len(self.categorical_)), dtype=np.int64)
         for number, at in enumerate(self.categorical_):
-            column = _column(X, at).astype(object)
-            found = self.categories_[number].get_indexer(column)
-            if (found < 0).all():
-                self._check_unseen(number, column.dropna())
-            codes[:, number] = found + 1
+            known = self.categories_[number]
+            codes[:, number] = codes_of(_column(X, at), known, self.estimator_name)
         return {"numbers": self._read_numbers(X), "codes": codes}
 
     def fit_scaling(
@@ -240,18 +237,6 @@ class TableEncoder:
         """Codes of a categorical column that get a one-hot column."""
         return np.flatnonzero(self.has_code_[number])
 
-    def _check_unseen(self, number: int, values: pd.Series) -> None:
-        """Refuse text for categories that are none, and the reverse."""
-        known = self.categories_[number]
-        kinds = [{isinstance(value, str) for value in each} for each in (known, values)]
-        if all(kinds) and kinds[0].isdisjoint(kinds[1]):
-            raise ValueError(
-                f"{self.estimator_name}: the categorical column "
-                f"{self.names_[self.categorical_[number]]!r} of X holds "
-                f"{values.iloc[0]!r}, but its categories were {known[0]!r} and alike "
-                "in training. Encode both in the same way."
-            )
-
     def _check_kind(self, X: Any) -> None:
         """Refuse an array that holds text where a frame with text was fitted."""
         if not getattr(self, "is_frame_", False):
@@ -285,27 +270,7 @@ class TableEncoder:
         if not len(self.numeric_):
             return np.zeros((len(X), 0))
         frame = X.iloc[:, self.numeric_]
-        for name, dtype in frame.dtypes.items():
-            if dtype.kind in "mM":  # pandas would count nanoseconds
-                raise self._no_kind(name, dtype)
-        try:
-            numbers = frame.to_numpy(dtype=np.float64, na_value=np.nan)
-        except (TypeError, ValueError):  # objects among which is pd.NA, or no number
-            columns = [self._read_column(_column(X, at)) for at in self.numeric_]
-            numbers = np.column_stack(columns)
-        return self._check_numbers(numbers)
-
-    def _read_column(self, column: pd.Series) -> np.ndarray:
-        known = column.notna().to_numpy()
-        numbers = np.full(len(column), np.nan)
-        try:
-            numbers[known] = column[known].to_numpy(dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{self.estimator_name}: the numeric column {column.name!r} of X holds "
-                f"something that is no number: {error}."
-            ) from error
-        return numbers
+        return self._check_numbers(read_numbers(frame, self.estimator_name))
 
     def _find_categories(self, X: Any, names: Sequence[str]) -> np.ndarray:
         chosen = self.categorical_features
@@ -313,7 +278,9 @@ class TableEncoder:
         if chosen is None or (isinstance(chosen, str) and chosen == "from_dtype"):
             if not isinstance(X, pd.DataFrame):
                 return np.zeros(n_columns, dtype=bool)
-            kinds = [self._kind(X.iloc[:, at]) for at in range(n_columns)]
+            kinds = [
+                kind_of(X.iloc[:, at], self.estimator_name) for at in range(n_columns)
+            ]
             found = np.array([kind == "category" for kind in kinds], dtype=bool)
             if chosen is None and found.any():
                 wrong = [name for name, flag in zip(names, found, strict=True) if flag]
@@ -351,44 +318,6 @@ class TableEncoder:
             )
         return np.isin(np.arange(n_columns), array)
 
-    def _kind(self, column: pd.Series) -> str:
-        dtype = column.dtype
-        if pd.api.types.is_bool_dtype(dtype) or (
-            pd.api.types.is_numeric_dtype(dtype)
-            and not pd.api.types.is_complex_dtype(dtype)
-        ):
-            return "number"
-        is_object = pd.api.types.is_object_dtype(dtype)
-        # To pandas, every column of objects is one of strings.
-        is_string = pd.api.types.is_string_dtype(dtype) and not is_object
-        if isinstance(dtype, pd.CategoricalDtype) or is_string:
-            return "category"
-        if is_object:
-            values = column.dropna()
-            if all(isinstance(value, str) for value in values):
-                return "category"
-            try:
-                values.to_numpy(dtype=np.float64)
-            except (TypeError, ValueError):
-                pass
-            else:
-                return "number"
-            types = sorted({type(value).__name__ for value in values})
-            if len(types) > 1:
-                raise ValueError(
-                    f"{self.estimator_name}: column {column.name!r} of X has dtype "
-                    f"object and holds values of mixed types ({', '.join(types)}). "
-                    "Turn all of them into numbers, or into text."
-                )
-        raise self._no_kind(column.name, dtype)
-
-    def _no_kind(self, name: Any, dtype: Any) -> ValueError:
-        return ValueError(
-            f"{self.estimator_name}: column {name!r} of X has dtype {dtype}, which is "
-            "neither numeric nor categorical. Turn it into numbers, or into categories "
-            "with .astype('category')."
-        )
-
 
 def _names(X: pd.DataFrame) -> list[str]:
     return [str(name) for name in X.columns]
@@ -398,8 +327,121 @@ def _column(X: Any, at: Any) -> pd.Series:
     return X.iloc[:, at] if isinstance(X, pd.DataFrame) else pd.Series(X[:, at])
 
 
-def _categories(column: pd.Series) -> pd.Index:
-    """List the categories of a column in an order that its rows do not decide."""
+def kind_of(column: pd.Series, owner: str) -> str:
+    """Tell numbers from categories.
+
+    Parameters
+    ----------
+    column : Series
+        Of any dtype.
+    owner : str
+        Named in error messages.
+
+    Returns
+    -------
+    kind : {"number", "category"}
+        Objects that are all text, or all missing, are categories.
+
+    Raises
+    ------
+    ValueError
+        If the column is neither.
+    """
+    dtype = column.dtype
+    if pd.api.types.is_bool_dtype(dtype) or (
+        pd.api.types.is_numeric_dtype(dtype)
+        and not pd.api.types.is_complex_dtype(dtype)
+    ):
+        return "number"
+    is_object = pd.api.types.is_object_dtype(dtype)
+    # To pandas, every column of objects is one of strings.
+    is_string = pd.api.types.is_string_dtype(dtype) and not is_object
+    if isinstance(dtype, pd.CategoricalDtype) or is_string:
+        return "category"
+    if is_object:
+        values = column.dropna()
+        if all(isinstance(value, str) for value in values):
+            return "category"
+        try:
+            values.to_numpy(dtype=np.float64)
+        except (TypeError, ValueError):
+            pass
+        else:
+            return "number"
+        types = sorted({type(value).__name__ for value in values})
+        if len(types) > 1:
+            raise ValueError(
+                f"{owner}: column {column.name!r} of X has dtype object and holds "
+                f"values of mixed types ({', '.join(types)}). Turn all of them into "
+                "numbers, or into text."
+            )
+    raise _no_kind(column.name, dtype, owner)
+
+
+def _no_kind(name: Any, dtype: Any, owner: str) -> ValueError:
+    return ValueError(
+        f"{owner}: column {name!r} of X has dtype {dtype}, which is neither numeric "
+        "nor categorical. Turn it into numbers, or into categories with "
+        ".astype('category')."
+    )
+
+
+def read_numbers(frame: pd.DataFrame, owner: str) -> np.ndarray:
+    """Read numeric columns.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n, n_columns)
+        Numeric columns alone, and at least one.
+    owner : str
+        Named in error messages.
+
+    Returns
+    -------
+    numbers : ndarray of shape (n, n_columns)
+        Of float64, NaN where missing.
+
+    Raises
+    ------
+    ValueError
+        If something is no number.
+    """
+    for name, dtype in frame.dtypes.items():
+        if dtype.kind in "mM":  # pandas would count nanoseconds
+            raise _no_kind(name, dtype, owner)
+    try:
+        return frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError):  # objects among which is pd.NA, or no number
+        columns = [frame.iloc[:, at] for at in range(frame.shape[1])]
+        return np.column_stack([_read_column(column, owner) for column in columns])
+
+
+def _read_column(column: pd.Series, owner: str) -> np.ndarray:
+    known = column.notna().to_numpy()
+    numbers = np.full(len(column), np.nan)
+    try:
+        numbers[known] = column[known].to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{owner}: the numeric column {column.name!r} of X holds something that "
+            f"is no number: {error}."
+        ) from error
+    return numbers
+
+
+def categories_of(column: pd.Series) -> pd.Index:
+    """List the categories of a column in an order that its rows do not decide.
+
+    Parameters
+    ----------
+    column : Series
+        Of hashable values; missing ones do not count.
+
+    Returns
+    -------
+    known : Index
+        Of objects, each once.
+    """
     found = pd.unique(column.astype(object).dropna())
     try:
         return pd.Index(sorted(found), dtype=object)
@@ -407,4 +449,43 @@ def _categories(column: pd.Series) -> pd.Index:
         return pd.Index(
             sorted(found, key=lambda value: (type(value).__name__, str(value))),
             dtype=object,
+        )
+
+
+def codes_of(column: pd.Series, known: pd.Index, owner: str) -> np.ndarray:
+    """Encode a categorical column.
+
+    Parameters
+    ----------
+    column : Series of shape (n,)
+        May hold missing and unknown values.
+    known : Index
+        From `categories_of`.
+    owner : str
+        Named in error messages.
+
+    Returns
+    -------
+    codes : ndarray of shape (n,)
+        Places in `known`, from 1; 0 where missing or unknown.
+
+    Raises
+    ------
+    ValueError
+        If the column holds text for categories that are none, or the reverse.
+    """
+    values = column.astype(object)
+    found = known.get_indexer(values)
+    if (found < 0).all():
+        _check_alike(values.dropna(), known, owner)
+    return found + 1
+
+
+def _check_alike(values: pd.Series, known: pd.Index, owner: str) -> None:
+    kinds = [{isinstance(value, str) for value in each} for each in (known, values)]
+    if all(kinds) and kinds[0].isdisjoint(kinds[1]):
+        raise ValueError(
+            f"{owner}: the categorical column {values.name!r} of X holds "
+            f"{values.iloc[0]!r}, but its categories were {known[0]!r} and alike in "
+            "training. Encode both in the same way."
         )
