@@ -8,6 +8,7 @@ from skattn.nn._attention import (
 )
 from skattn.nn._block import EncoderBlock
 from skattn.nn._checks import check_sizes
+from skattn.nn._covariates import KnownTokens
 from skattn.nn._embedding import FeatureTokens
 from skattn.nn._head import ScoreHead
 from skattn.nn._recording import Recorded, is_recording, record, recording
@@ -26,6 +27,7 @@ from skattn.nn._tokens import Tokens
 __all__ = [
     "EncoderBlock",
     "FeatureTokens",
+    "KnownTokens",
     "MaskedLSTM",
     "MultiheadAttention",
     "Recorded",
