@@ -6,7 +6,7 @@ from skattn.nn._attention import (
     attention,
     masked_softmax,
 )
-from skattn.nn._block import EncoderBlock
+from skattn.nn._block import DecoderBlock, EncoderBlock
 from skattn.nn._checks import check_sizes
 from skattn.nn._covariates import KnownTokens
 from skattn.nn._embedding import FeatureTokens
@@ -25,6 +25,7 @@ from skattn.nn._steps import (
 from skattn.nn._tokens import Tokens
 
 __all__ = [
+    "DecoderBlock",
     "EncoderBlock",
     "FeatureTokens",
     "KnownTokens",

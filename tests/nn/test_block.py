@@ -1,4 +1,4 @@
-"""The pre-norm encoder block against its equations in NumPy."""
+"""The pre-norm blocks against their equations in NumPy."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skattn.nn import EncoderBlock, recording
+from skattn.nn import DecoderBlock, EncoderBlock, recording
 
 WIDTH, HEADS, HIDDEN = 8, 2, 12
 
@@ -132,3 +132,112 @@ def test_names_of_the_axes(queries, expected):
     (record,) = received
     assert (record.layer, record.kind) == ("blocks.0", "self")
     assert (record.queries, record.keys) == (expected, ("cls", "time"))
+
+
+TOKENS = np.random.default_rng(1).normal(size=(3, 5, WIDTH))
+
+
+def decode_of(state, h, memory, seen, real):
+    """Transform one sample; `seen` (tokens, tokens), `real` (keys,)."""
+
+    def part(prefix):
+        start = len(prefix)
+        return {n[start:]: w for n, w in state.items() if n.startswith(prefix)}
+
+    def attend(prefix, query, keys, allowed):
+        own = part(f"{prefix}.")
+        query = query @ own["project_query.weight"].T + own["project_query.bias"]
+        joint = keys @ own["project_key_value.weight"].T + own["project_key_value.bias"]
+        key, value = joint[:, :WIDTH], joint[:, WIDTH:]
+        heads, all_weights = [], []
+        for columns in np.split(np.arange(WIDTH), HEADS):
+            scores = query[:, columns] @ key[:, columns].T / math.sqrt(len(columns))
+            weights = np.where(allowed, np.exp(scores - scores.max()), 0.0)
+            weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
+            all_weights.append(weights)
+            heads.append(weights @ value[:, columns])
+        out = np.hstack(heads) @ own["project_out.weight"].T + own["project_out.bias"]
+        return out, np.stack(all_weights)
+
+    def normed(name, h):
+        return layer_norm(h, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    tokens = normed("norm_attention", h)
+    attended, self_weights = attend("attention", tokens, tokens, seen)
+    h = h + attended
+    allowed = np.broadcast_to(real, (len(h), len(memory)))
+    attended, cross_weights = attend(
+        "cross_attention", normed("norm_cross", h), memory, allowed
+    )
+    h = h + attended
+    own = part("feed_forward.")
+    hidden = normed("norm_feed_forward", h) @ own["0.weight"].T + own["0.bias"]
+    out = np.maximum(hidden, 0) @ own["3.weight"].T + own["3.bias"]
+    return h + out, self_weights, cross_weights
+
+
+@pytest.fixture
+def decoder():
+    made = DecoderBlock(
+        WIDTH,
+        HEADS,
+        d_ff=HIDDEN,
+        dropout=0.5,
+        layer="b",
+        tokens="horizon",
+        memory="time",
+    )
+    generator = torch.Generator().manual_seed(0)
+    for parameter in made.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    return made.double().eval()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@torch.no_grad()
+def test_equation_of_the_decoder(decoder, masked, causal):
+    state = {name: value.numpy() for name, value in decoder.state_dict().items()}
+    seen = np.tril(np.ones((5, 5), bool)) if causal else np.ones((5, 5), bool)
+    real = MASK if masked else np.ones_like(MASK)
+    expected = [
+        decode_of(state, h, memory, seen, keys)
+        for h, memory, keys in zip(TOKENS, H, real, strict=True)
+    ]
+    args = [torch.from_numpy(array) for array in (TOKENS, H)]
+    args.append(torch.from_numpy(MASK) if masked else None)
+    received = []
+    with recording(received.append):
+        explicit = decoder(*args, causal=causal)
+    fused = decoder(*args, causal=causal)
+    output, own, cross = (np.stack(arrays) for arrays in zip(*expected, strict=True))
+    np.testing.assert_allclose(fused.numpy(), output, atol=1e-11)
+    np.testing.assert_allclose(explicit.numpy(), output, atol=1e-11)
+    assert [(r.layer, r.kind, r.queries, r.keys) for r in received] == [
+        ("b", "self", "horizon", "horizon"),
+        ("b", "cross", "horizon", "time"),
+    ]
+    for record, weights in zip(received, (own, cross), strict=True):
+        np.testing.assert_allclose(record.weights.numpy(), weights, atol=1e-12)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@torch.no_grad()
+def test_the_decoder_gives_the_same_token_by_token(decoder, masked):
+    tokens, memory = torch.from_numpy(TOKENS), torch.from_numpy(H)
+    mask = torch.from_numpy(MASK) if masked else None
+    state = decoder.start(memory)
+    steps = []
+    for number in range(tokens.shape[1]):
+        h, state = decoder.step(tokens[:, number : number + 1], state, mask)
+        steps.append(h)
+    torch.testing.assert_close(torch.cat(steps, dim=1), decoder(tokens, memory, mask))
+
+
+@torch.no_grad()
+def test_a_decoder_that_sees_no_memory_survives(decoder):
+    tokens, memory = torch.from_numpy(TOKENS), torch.from_numpy(H)
+    nothing = torch.zeros(3, 6, dtype=torch.bool)
+    h, _ = decoder.step(tokens[:, :1], decoder.start(memory), nothing)
+    torch.testing.assert_close(h, decoder(tokens, memory, nothing)[:, :1])
+    assert h.isfinite().all()
