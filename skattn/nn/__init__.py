@@ -11,6 +11,14 @@ from skattn.nn._checks import check_sizes
 from skattn.nn._covariates import KnownTokens
 from skattn.nn._embedding import FeatureTokens
 from skattn.nn._head import ScoreHead
+from skattn.nn._patches import (
+    HorizonHead,
+    PatchTokens,
+    PostNormBlock,
+    TokenBatchNorm,
+    VariateTokens,
+    grouped_attention,
+)
 from skattn.nn._recording import Recorded, is_recording, record, recording
 from skattn.nn._steps import (
     MaskedLSTM,
@@ -28,16 +36,22 @@ __all__ = [
     "DecoderBlock",
     "EncoderBlock",
     "FeatureTokens",
+    "HorizonHead",
     "KnownTokens",
     "MaskedLSTM",
     "MultiheadAttention",
+    "PatchTokens",
+    "PostNormBlock",
     "Recorded",
     "ScoreHead",
     "StepTokens",
+    "TokenBatchNorm",
     "Tokens",
+    "VariateTokens",
     "additive_attention",
     "attention",
     "check_sizes",
+    "grouped_attention",
     "is_recording",
     "last_step",
     "masked_max",
