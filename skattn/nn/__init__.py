@@ -10,6 +10,13 @@ from skattn.nn._block import DecoderBlock, EncoderBlock
 from skattn.nn._checks import check_sizes
 from skattn.nn._covariates import KnownTokens
 from skattn.nn._embedding import FeatureTokens
+from skattn.nn._gates import (
+    GatedAddNorm,
+    GatedResidual,
+    GroupedLinear,
+    VariableSelection,
+    VariableTokens,
+)
 from skattn.nn._head import ScoreHead
 from skattn.nn._patches import (
     HorizonHead,
@@ -20,6 +27,7 @@ from skattn.nn._patches import (
     grouped_attention,
 )
 from skattn.nn._recording import Recorded, is_recording, record, recording
+from skattn.nn._recurrence import StatefulLSTM
 from skattn.nn._steps import (
     MaskedLSTM,
     StepTokens,
@@ -36,6 +44,9 @@ __all__ = [
     "DecoderBlock",
     "EncoderBlock",
     "FeatureTokens",
+    "GatedAddNorm",
+    "GatedResidual",
+    "GroupedLinear",
     "HorizonHead",
     "KnownTokens",
     "MaskedLSTM",
@@ -44,9 +55,12 @@ __all__ = [
     "PostNormBlock",
     "Recorded",
     "ScoreHead",
+    "StatefulLSTM",
     "StepTokens",
     "TokenBatchNorm",
     "Tokens",
+    "VariableSelection",
+    "VariableTokens",
     "VariateTokens",
     "additive_attention",
     "attention",
