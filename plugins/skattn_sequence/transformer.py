@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -158,7 +159,7 @@ class _Decoder(nn.Module):
 
     def __init__(self, params: Transformer) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
+        self.blocks: Any = nn.ModuleList(
             DecoderBlock(
                 params.d_model,
                 params.num_heads,
