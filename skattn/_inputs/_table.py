@@ -270,7 +270,17 @@ class TableEncoder:
         if not len(self.numeric_):
             return np.zeros((len(X), 0))
         frame = X.iloc[:, self.numeric_]
-        return self._check_numbers(read_numbers(frame, self.estimator_name))
+        for name, dtype in frame.dtypes.items():
+            if dtype.kind in "mM":  # pandas would count nanoseconds
+                raise _no_kind(name, dtype, self.estimator_name)
+        try:
+            numbers = frame.to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError):  # objects among which is pd.NA, or no number
+            columns = [
+                read_column(_column(X, at), self.estimator_name) for at in self.numeric_
+            ]
+            numbers = np.column_stack(columns)
+        return self._check_numbers(numbers)
 
     def _find_categories(self, X: Any, names: Sequence[str]) -> np.ndarray:
         chosen = self.categorical_features
@@ -386,19 +396,19 @@ def _no_kind(name: Any, dtype: Any, owner: str) -> ValueError:
     )
 
 
-def read_numbers(frame: pd.DataFrame, owner: str) -> np.ndarray:
-    """Read numeric columns.
+def read_column(column: pd.Series, owner: str) -> np.ndarray:
+    """Read a numeric column.
 
     Parameters
     ----------
-    frame : DataFrame of shape (n, n_columns)
-        Numeric columns alone, and at least one.
+    column : Series of shape (n,)
+        Of any dtype but those of times.
     owner : str
         Named in error messages.
 
     Returns
     -------
-    numbers : ndarray of shape (n, n_columns)
+    numbers : ndarray of shape (n,)
         Of float64, NaN where missing.
 
     Raises
@@ -406,18 +416,10 @@ def read_numbers(frame: pd.DataFrame, owner: str) -> np.ndarray:
     ValueError
         If something is no number.
     """
-    for name, dtype in frame.dtypes.items():
-        if dtype.kind in "mM":  # pandas would count nanoseconds
-            raise _no_kind(name, dtype, owner)
     try:
-        return frame.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError):  # objects among which is pd.NA, or no number
-        columns = [frame.iloc[:, at] for at in range(frame.shape[1])]
-        return np.column_stack([_read_column(column, owner) for column in columns])
-
-
-def _read_column(column: pd.Series, owner: str) -> np.ndarray:
-    known = column.notna().to_numpy()
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError):  # pd.NA among objects, or no number
+        known = column.notna().to_numpy()
     numbers = np.full(len(column), np.nan)
     try:
         numbers[known] = column[known].to_numpy(dtype=np.float64)
