@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import (
     HorizonHead,
+    LeanDropout,
     PostNormBlock,
     ScoreHead,
     VariateTokens,
@@ -103,7 +104,7 @@ class _ITransformer(nn.Module):
         super().__init__()
         width = params.d_model
         self.variates = VariateTokens(data, width)
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
         self.blocks = nn.ModuleList(
             PostNormBlock(
                 width,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import (
     HorizonHead,
+    LeanDropout,
     PatchTokens,
     PostNormBlock,
     ScoreHead,
@@ -136,7 +137,7 @@ class _PatchTST(nn.Module):
         )
         self.positions = nn.Parameter(torch.empty(self.patches.n_patches, width))
         nn.init.uniform_(self.positions, -0.02, 0.02)
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
         self.blocks = nn.ModuleList(
             PostNormBlock(
                 width,
@@ -156,7 +157,7 @@ class _PatchTST(nn.Module):
             self.head = HorizonHead(data, features, params.head_dropout)
         else:
             linear = ScoreHead(data, data.n_channels * width)
-            self.head = nn.Sequential(nn.Dropout(params.head_dropout), linear)
+            self.head = nn.Sequential(LeanDropout(params.head_dropout), linear)
 
     def forward(
         self, x: Tensor, observed: Tensor | None = None, mask: Tensor | None = None

@@ -9,6 +9,7 @@ from torch.nn import functional
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import (
     HorizonHead,
+    LeanDropout,
     MultiheadAttention,
     PatchTokens,
     VariateTokens,
@@ -125,7 +126,7 @@ class _TimeXer(nn.Module):
         )
         self.variates = VariateTokens(data, width)
         self.global_token = nn.Parameter(torch.randn(data.n_targets, 1, width))
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
         self.blocks = nn.ModuleList(
             _Block(params, f"blocks.{number}", self.variates.axis)
             for number in range(params.num_layers)
@@ -185,11 +186,11 @@ class _Block(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(width, d_ff),
             nn.GELU(),
-            nn.Dropout(params.dropout),
+            LeanDropout(params.dropout),
             nn.Linear(d_ff, width),
         )
         self.norm_feed_forward = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
 
     def forward(self, h: Tensor, variates: Tensor, mask: Tensor | None) -> Tensor:
         """Transform the tokens of all targets."""

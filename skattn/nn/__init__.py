@@ -9,6 +9,7 @@ from skattn.nn._attention import (
 from skattn.nn._block import DecoderBlock, EncoderBlock
 from skattn.nn._checks import check_sizes
 from skattn.nn._covariates import KnownTokens
+from skattn.nn._dropout import LeanDropout
 from skattn.nn._embedding import FeatureTokens
 from skattn.nn._gates import (
     GatedAddNorm,
@@ -49,6 +50,7 @@ __all__ = [
     "GroupedLinear",
     "HorizonHead",
     "KnownTokens",
+    "LeanDropout",
     "MaskedLSTM",
     "MultiheadAttention",
     "PatchTokens",

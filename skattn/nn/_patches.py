@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from skattn._architecture import DataSpec
 from skattn.nn._attention import MultiheadAttention
+from skattn.nn._dropout import LeanDropout
 from skattn.nn._recording import Axis, Recorded, is_recording, record, recording
 from skattn.nn._steps import masked_mean
 
@@ -430,11 +431,11 @@ class PostNormBlock(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(d_model, d_ff),
             nn.GELU(),
-            nn.Dropout(dropout),
+            LeanDropout(dropout),
             nn.Linear(d_ff, d_model),
         )
         self.norm_feed_forward = norm(d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = LeanDropout(dropout)
         self.batch_norm = batch_norm
 
     def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -483,7 +484,7 @@ class HorizonHead(nn.Module):
     def __init__(self, data: DataSpec, in_features: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.n_parameters = data.n_parameters
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = LeanDropout(dropout)
         self.linear = nn.Linear(in_features, data.horizon * data.n_parameters)
 
     def forward(self, h: Tensor) -> Tensor:
