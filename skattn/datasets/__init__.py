@@ -1,5 +1,22 @@
-"""Small data sets that ship with skattn."""
+"""Data sets: one that ships with skattn, and public time series to download."""
 
+from skattn.datasets._cache import clear_data_home, get_data_home
 from skattn.datasets._penguins import load_penguins
+from skattn.datasets._time_series import (
+    fetch_ett,
+    fetch_exchange_rate,
+    fetch_ili,
+    fetch_m4,
+    fetch_sp500,
+)
 
-__all__ = ["load_penguins"]
+__all__ = [
+    "clear_data_home",
+    "fetch_ett",
+    "fetch_exchange_rate",
+    "fetch_ili",
+    "fetch_m4",
+    "fetch_sp500",
+    "get_data_home",
+    "load_penguins",
+]
