@@ -396,7 +396,12 @@ def test_a_column_without_any_value(names):
     X = frame()
     X[names] = np.nan
     found = [name for name in X.columns if name in names]
-    with pytest.raises(ValueError, match="no value at all in the columns") as raised:
+    message = "no value at all in the columns"
+    with pytest.raises(ValueError, match=message) as raised:
+        learned([X, X])
+    assert str(found) in str(raised.value)
+    X[names] = X[names].astype("category")
+    with pytest.raises(ValueError, match=message) as raised:
         learned([X, X])
     assert str(found) in str(raised.value)
 
