@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import Integral, Interval, StrOptions
-from sktime.forecasting.base import BaseForecaster
 
 from skattn._architecture import Architecture, DataSpec
 from skattn._base import (
@@ -20,31 +20,51 @@ from skattn._base import (
     fitted_architecture,
     stops_early,
 )
-from skattn._inputs._scaling import weighted_moments
-from skattn._intervals import ConformalResiduals
-from skattn._time_index import regular, seasonal_period, time_labels
+from skattn._intervals import ConformalQuantiles
+from skattn._pretrained import PretrainedNet
+from skattn._window_forecaster import Memory, WindowForecaster
+
+if TYPE_CHECKING:
+    from skattn._engine._net import TrainingOptions
+    from skattn._engine._windows import SeriesData, SeriesStore
+
+LIKELIHOODS = ("quantile", "normal", "student_t", "negative_binomial")
 
 _CONSTRAINTS = {
     "window_length": [Interval(Integral, 1, None, closed="left"), None],
     "normalization": [StrOptions({"last", "instance"}), None],
     "linear_skip": [StrOptions({"ols", "learned"}), None],
+    "likelihood": [StrOptions(set(LIKELIHOODS)), None],
+    "quantiles": ["array-like", None],
     "calibration": [StrOptions({"refit", "split"}), None],
+    "past_covariates": ["array-like", None],
+    "static_covariates": ["array-like", None],
+    "pretrained": [PretrainedNet, None],
+    "fine_tune_epochs": [Interval(Integral, 0, None, closed="left")],
+    "windows_per_epoch": [Interval(Integral, 1, None, closed="left"), None],
     "loss": [StrOptions({"squared_error", "absolute_error", "huber"})],
 }
 
-# Errors are kept for so many horizons at the end of the series, or half of it.
-_TAIL_HORIZONS = 10
+# Updates and fine-tuning take small steps: they start from weights that fit.
+_SMALL_LR = 0.1
 
-# An update takes small steps: it starts from weights that fit.
-_UPDATE_LR = 0.1
+# Optional tensors, and the fields of the DataSpec that tell of them.
+_FIELDS = {
+    "known": "n_known",
+    "known_categories": "known_category_counts",
+    "static": "n_static",
+    "static_categories": "static_category_counts",
+}
 
 
-class AttentionForecaster(ArchitectureParams, BaseForecaster):
+class AttentionForecaster(ArchitectureParams, WindowForecaster):
     """Forecast series by an attention architecture, all steps of the horizon at once.
 
-    The net sees a window of the last `window_length` steps of all series and forecasts
-    every step up to the longest horizon given to ``fit``. Prediction intervals come
-    from the errors on a held-out tail (split conformal prediction).
+    The net sees a window of the last `window_length` steps and forecasts every step up
+    to the longest horizon given to ``fit``. A panel or hierarchy trains one net for all
+    of its series, each standardised by its own mean and standard deviation. Prediction
+    intervals come from a likelihood, from the errors on a held-out tail (split
+    conformal prediction), or from both.
 
     Parameters
     ----------
@@ -57,22 +77,45 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         periods, and at most half of what the series leaves beside one horizon.
     normalization : {"last", "instance"} or None, default="last"
         What is taken out of each window and put back into its forecast: the last
-        value, or the mean (reversible instance normalisation); both divide by the
-        window's standard deviation.
+        value; or the mean, and the standard deviation is divided by (reversible
+        instance normalisation).
     linear_skip : {"ols", "learned"} or None, default="ols"
         A linear forecast beside the architecture's, whose own head starts at zero:
         ``"ols"`` starts it at the ridge regression of the training windows,
         ``"learned"`` at zero; both are trained on with the rest. Where early stopping
-        holds steps out, what training learnt is kept only if the error on them falls
-        below that of this start.
+        holds steps out, the ridge strength is chosen on them, and what training learnt
+        is kept only if the error on them falls below that of this start.
+    likelihood : {"quantile", "normal", "student_t", "negative_binomial"} or None, \
+default=None
+        What the net forecasts: a point (None), `quantiles`, or the parameters of a
+        distribution; the negative binomial one is for counts.
+    quantiles : sequence of float or None, default=None
+        Levels that ``likelihood="quantile"`` learns, and no other one takes; levels
+        between them are interpolated. None takes nine from 0.025 to 0.975.
     calibration : {"refit", "split"} or None, default="refit"
-        How prediction intervals come about. A net is trained without the tail of the
-        series, ten horizons or half of it, and its errors there are kept. ``"refit"``
-        then trains the net that forecasts on the whole series; ``"split"`` forecasts
-        with the first net, for half the time. None trains once on the whole series,
-        and there are no intervals.
+        How prediction intervals are calibrated. A net is trained without the tail of
+        each series, ten horizons or half of it, and its errors there are kept: those of
+        points give the intervals, those of a likelihood's quantiles correct these.
+        ``"refit"`` then trains the net that forecasts on the whole series; ``"split"``
+        forecasts with the first net, for half the time. None trains once on the whole
+        series; intervals are then the likelihood's own.
+    past_covariates : sequence of str or None, default=None
+        Columns of `X` that are known up to the present only; ``predict`` does not need
+        them. All others have to be known for all steps of the horizon.
+    static_covariates : sequence of str or None, default=None
+        Columns of `X` that are constant over each series.
+    pretrained : PretrainedNet or None, default=None
+        Trained weights to start from, instead of random ones; copies of the forecaster
+        keep them. A net of ``pretrain`` is used in the same way.
+    fine_tune_epochs : int, default=0
+        Epochs that ``fit`` trains a pretrained net for, at a tenth of `lr`; 0 forecasts
+        with its weights as they are.
+    windows_per_epoch : int or None, default=50000
+        Where there are more training windows than this, so many are drawn anew for each
+        epoch.
     loss : {"squared_error", "absolute_error", "huber"}, default="huber"
-        What training minimises, in units of each window.
+        What training minimises where there is no `likelihood`, in units of the
+        standardised series.
     max_epochs : int, default=20
         Passes over the training data, at most.
     lr : float, default=0.003
@@ -133,6 +176,8 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         Steps that the net forecasts.
     net_ : skorch.NeuralNet
         The trained net; ``net_.module_`` is the torch module.
+    pretrained_ : PretrainedNet
+        The net of ``pretrain``; there only after it.
     architecture_ : Architecture
         The architecture, with all its hyper-parameters.
     history_ : skorch.history.History
@@ -142,8 +187,15 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
 
     Notes
     -----
-    Exogenous series are not used: `X` is accepted, as sktime asks, and left out without
-    a warning, for sktime never hands it over (``capability:exogenous`` is False).
+    Columns of `X` of type object, string or category are categorical. A category or a
+    series that training did not see is "unknown"; training hides some categories, and
+    the identity of some windows' series, so that this is learnt too.
+
+    A covariate that the architecture does not consume enters by a linear effect, which
+    is taken out of the window and put into the forecast.
+
+    Series of a panel may differ in length and end at different times: a relative
+    horizon counts from the end of each.
 
     If the first of two trainings is interrupted (``calibration="refit"``), the second
     does not begin: the interrupted net forecasts.
@@ -169,27 +221,11 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
     """
 
     _tags: ClassVar[dict[str, Any]] = {
-        "authors": "skattn developers",
-        "maintainers": "skattn developers",
-        "y_inner_mtype": "pd.DataFrame",
-        "X_inner_mtype": "pd.DataFrame",
-        "capability:multivariate": True,
-        "capability:exogenous": False,
-        "capability:categorical_in_X": False,
-        "capability:insample": False,
-        "capability:pred_int": True,
-        "capability:pred_int:insample": False,
-        "capability:missing_values": True,
-        "capability:update": True,
+        "capability:pretrain": True,
+        "pretrain:fitted_params": ["pretrained_"],
         "capability:random_state": True,
         "property:randomness": "derandomized",
-        "requires-fh-in-fit": True,
     }
-
-    # The forecaster keeps the steps that it looks back at itself.
-    _config: ClassVar[dict[str, Any]] = {"remember_data": False}
-    _y = None
-    _X = None
 
     def __init__(
         self,
@@ -198,7 +234,14 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         window_length: int | None = None,
         normalization: str | None = "last",
         linear_skip: str | None = "ols",
+        likelihood: str | None = None,
+        quantiles: Sequence[float] | None = None,
         calibration: str | None = "refit",
+        past_covariates: Sequence[Any] | None = None,
+        static_covariates: Sequence[Any] | None = None,
+        pretrained: PretrainedNet | None = None,
+        fine_tune_epochs: int = 0,
+        windows_per_epoch: int | None = 50_000,
         loss: str = "huber",
         max_epochs: int = 20,
         lr: float = 3e-3,
@@ -223,7 +266,14 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         self.window_length = window_length
         self.normalization = normalization
         self.linear_skip = linear_skip
+        self.likelihood = likelihood
+        self.quantiles = quantiles
         self.calibration = calibration
+        self.past_covariates = past_covariates
+        self.static_covariates = static_covariates
+        self.pretrained = pretrained
+        self.fine_tune_epochs = fine_tune_epochs
+        self.windows_per_epoch = windows_per_epoch
         self.loss = loss
         self.max_epochs = max_epochs
         self.lr = lr
@@ -246,235 +296,305 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         super().__init__()
 
     def _fit(self, y: pd.DataFrame, X: Any, fh: Any) -> Self:
-        from skattn._engine._net import TrainingOptions
-
         check_parameters(self, **_CONSTRAINTS)
-        y = regular(y)
-        values = _numbers(y)
-        if (empty := np.isnan(values).all(axis=0)).any():
-            raise ValueError(
-                f"y holds no value at all in the columns {list(y.columns[empty])}."
-            )
-        self.horizon_ = int(max(fh.to_relative(self.cutoff)))
-        if self.horizon_ < 1:
-            raise ValueError("fh holds no step in the future of the training series.")
-        architecture = fitted_architecture(self.architecture, "forecasting", "series")
-        self._check_gaps(architecture, values)
-        self.window_length_ = self._choose_window_length(len(values), y.index)
-        self._seed = draw_seed(self.random_state)
-        options = TrainingOptions.of(self)
-
-        n_tail = self._count_tail(len(values))
-        past = values[: len(values) - n_tail]
-        n_valid = self._count_validation(len(past))
-        self._mean, self._scale = weighted_moments(past[: len(past) - n_valid])
-        net = None
-        self._residuals = None
-        if n_tail:
-            net = self._train_net(past, architecture, y.columns, options)
-            last_steps = np.arange(len(past) - 1, len(values) - 1)
-            tail = self._windows(values).samples([(0, last_steps)])
-            scores = self._scores(net, tail)
-            residuals = ConformalResiduals(scores, tail.targets().cpu().numpy())
-            if residuals.counts.any(axis=1).all():
-                self._residuals = residuals
-        # An interruption asks for an end, and not for the second training.
-        if net is None or (self.calibration == "refit" and not net.interrupted_):
-            net = self._train_net(values, architecture, y.columns, options)
+        self._pretraining = False
+        self._start = self._find_start()
+        self.architecture_ = self._resolve()
+        memories = self._read(y, X, fh)
+        net = self._fit_windows(memories)
         self.net_ = net
-        self.architecture_ = architecture
         self.history_ = net.history
         self.n_iter_ = len(net.history)
-        self._remember(y)
+        self._remember(memories)
         return self
 
-    def _train_net(
-        self,
-        values: np.ndarray,
-        architecture: Architecture,
-        names: pd.Index,
-        options: Any,
-    ) -> Any:
-        """Train a new net on a series, with its own tail for early stopping."""
-        from skattn._engine._net import train
-        from skattn._engine._runtime import resolve_device, seeded
-
-        device = resolve_device(self.device)
-        n_valid = self._count_validation(len(values))
-        past = values[: len(values) - n_valid]
-        samples = self._windows(past).samples([(0, self._origins(len(past)))])
-        valid = None
-        if n_valid:
-            last_steps = np.arange(len(past) - 1, len(values) - 1)
-            valid = self._windows(values).samples([(0, last_steps)])
-        with seeded(self._seed, device, self.num_threads) as generator:
-            net = self._make_net(architecture, names, options, samples)
-            return train(net, samples, valid, options, generator)
-
-    def _predict(self, fh: Any, X: Any) -> pd.DataFrame:
-        samples = self._present_window()
-        loc, scale = samples.moments()
-        return self._frame(self._scores(self.net_, samples) * scale + loc, fh)
-
-    def _predict_quantiles(self, fh: Any, X: Any, alpha: list[float]) -> pd.DataFrame:
-        if self._residuals is None:
-            raise ValueError(
-                "This forecaster has no held-out errors to make intervals from: "
-                f"calibration={self.calibration!r}. Fit it with "
-                "calibration='refit' or 'split' on a series of at least 3 steps that "
-                "has values in its last half."
-            )
-        samples = self._present_window()
-        loc, scale = samples.moments()
-        scores = self._scores(self.net_, samples)
-        frames = [
-            self._frame((scores + self._residuals.quantile(level)) * scale + loc, fh)
-            for level in alpha
-        ]
-        names = self._get_varnames()
-        columns = pd.MultiIndex.from_product([names, alpha])
-        by_level = np.stack([frame.to_numpy() for frame in frames], axis=-1)
-        flat = by_level.reshape(len(by_level), -1)  # (steps, targets * levels)
-        return pd.DataFrame(flat, index=frames[0].index, columns=columns)
-
-    def _update(
-        self, y: pd.DataFrame, X: Any = None, update_params: bool = True
-    ) -> Self:
-        y = self._in_fitted_order(y)
-        n_before = len(self._recent)
-        frequency = getattr(self._recent.index, "freqstr", None)
-        # combine_first sorts the columns.
-        joined = y.combine_first(self._recent)[self._recent.columns]
-        joined = regular(joined, frequency)
-        values = _numbers(joined)
-        if update_params:
-            self._train_on(values, n_before)
-        self._remember(joined)
+    def _pretrain(self, y: pd.DataFrame, X: Any = None, fh: Any = None) -> Self:
+        check_parameters(self, **_CONSTRAINTS)
+        self._pretraining = True
+        self._start = getattr(self, "pretrained_", None)
+        self.architecture_ = self._resolve()
+        memories = self._read(y, X, fh)
+        net = self._fit_windows(memories)
+        pretrained = PretrainedNet(net, self)
+        # Everything else is learnt from the series that are forecast.
+        self._reset_at("new")
+        self._keep_pretrained(pretrained)
         return self
 
-    def _in_fitted_order(self, y: pd.DataFrame) -> pd.DataFrame:
-        """Bring the columns of new steps into the order of the training series."""
-        fitted = self._recent.columns
-        if len(fitted) == len(y.columns) == 1 and 0 in (fitted[0], y.columns[0]):
-            return y.set_axis(fitted, axis=1)  # sktime calls a nameless series 0
-        missing = [name for name in fitted if name not in y.columns]
-        new = [name for name in y.columns if name not in fitted]
-        if missing or new or len(fitted) != len(y.columns):
+    def _keep_pretrained(self, pretrained: PretrainedNet) -> None:
+        """Note a net in a way that sktime's clones know of."""
+        self.pretrained_ = pretrained
+        self._pretrained_attrs = ["pretrained_"]
+        self._state = "pretrained"
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; the net of `pretrain` stays.
+
+        Parameters
+        ----------
+        **params : dict
+            ``architecture__x`` sets the hyper-parameter ``x`` of a copy of the
+            architecture, which is looked up first where it is a name.
+
+        Returns
+        -------
+        self : AttentionForecaster
+            The same object, not fitted any more.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        pretrained = getattr(self, "pretrained_", None)
+        super().set_params(**params)
+        if pretrained is not None:
+            self._keep_pretrained(pretrained)
+        return self
+
+    def __sklearn_clone__(self) -> Self:
+        return self.clone()
+
+    def _find_start(self) -> PretrainedNet | None:
+        """Give the net to start from: the parameter's, or that of `pretrain`."""
+        given = self.pretrained
+        return getattr(self, "pretrained_", None) if given is None else given
+
+    def _resolve(self) -> Architecture:
+        """Look the architecture up, and see whether a net to start from fits it."""
+        self._seed = draw_seed(self.random_state)
+        architecture = fitted_architecture(self.architecture, "forecasting", "series")
+        if self._start is None:
+            return architecture
+        if conflicts := self._start.conflicts(self, architecture):
             raise ValueError(
-                f"y has the columns {list(y.columns)}, but {type(self).__name__} was "
-                f"fitted with {list(fitted)}: {missing} are missing, {new} are new."
+                f"The pretrained net does not fit {type(self).__name__}'s parameters: "
+                f"{'; '.join(conflicts)}. Set these parameters as they were when it "
+                "was trained, or pretrain another net."
             )
-        return y[fitted]
+        return self._start.architecture
 
-    def _train_on(self, values: np.ndarray, n_before: int) -> None:
-        """Train for one epoch on the windows whose targets hold new steps."""
-        from skattn._engine._net import TrainingOptions, train
-        from skattn._engine._runtime import resolve_device, seeded
+    def _read(self, y: pd.DataFrame, X: Any, fh: Any) -> dict[Any, Memory]:
+        memories = super()._read(y, X, fh)
+        likelihood = self._likelihood()
+        for memory in memories.values():
+            if hasattr(likelihood, "check"):  # counts
+                likelihood.check(memory.y.to_numpy(dtype=np.float64))
+        start = self._start
+        if start is None:
+            self._check_covariates()
+            return memories
+        if self.horizon_ > start.horizon:
+            raise ValueError(
+                f"fh asks for {self.horizon_} steps, but the pretrained net forecasts "
+                f"{start.horizon}: pretrain with a longer fh."
+            )
+        if len(self._columns) != start.n_targets:
+            raise ValueError(
+                f"y has {len(self._columns)} columns, but the pretrained net forecasts "
+                f"{start.n_targets}."
+            )
+        if (self._encoder is None) != (start.encoder is None):
+            has, needs = ("no X", "one") if self._encoder is None else ("X", "none")
+            raise ValueError(
+                f"fit got {has}, but the net was pretrained with {needs}. Covariates "
+                "have to be the same in both."
+            )
+        self.horizon_, self.window_length_ = start.horizon, start.window_length
+        self._encoder, self._codes = start.encoder, start.codes
+        return {
+            key: replace(memory, code=start.codes.get(key, 0))
+            for key, memory in memories.items()
+        }
 
-        self._check_gaps(self.architecture_, values)
-        first = max(n_before - self.horizon_, 0)
-        origins = self._origins(len(values))
-        samples = self._windows(values).samples([(0, origins[origins >= first])])
-        if not len(samples):
-            return
-        options = replace(TrainingOptions.of(self), lr=_UPDATE_LR * self.lr)
-        device = resolve_device(self.net_.device)
-        seed = self._seed + len(self.net_.history)
-        with seeded(seed, device, self.num_threads) as generator:
-            train(self.net_, samples, None, options, generator, epochs=1)
-        self.n_iter_ = len(self.net_.history)
+    def _roles(self) -> tuple[Any, Any]:
+        return self.past_covariates, self.static_covariates
 
-    def _remember(self, y: pd.DataFrame) -> None:
-        """Keep the steps that predictions and updates look back at."""
-        self._recent = y.iloc[-(self.window_length_ + self.horizon_) :]
-
-    def _choose_window_length(self, n_steps: int, index: pd.Index) -> int:
-        if self.window_length is not None:
-            return self.window_length
-        period = seasonal_period(index)
-        wanted = max(2 * period, 2 * self.horizon_, 8)
-        wanted = math.ceil(wanted / period) * period
-        room = max((n_steps - self.horizon_) // 2, 2)
-        return max(1, min(wanted, room, n_steps - 1))
+    def _check_covariates(self) -> None:
+        """Refuse covariates that the architecture cannot use."""
+        architecture = self.architecture_
+        past = () if self._encoder is None else self._encoder.past_names
+        if len(past) and not architecture.past_covariates:
+            raise ValueError(
+                f"The architecture {architecture.name!r} forecasts each series from "
+                f"its own past and has no use for the past covariates {list(past)}. "
+                "Choose another, drop them from X, or take them out of "
+                "past_covariates where they are known in the future."
+            )
 
     def _count_tail(self, n_steps: int) -> int:
-        """Count the steps at the end whose errors make the intervals."""
-        if self.calibration is None:
-            return 0
-        count = min(_TAIL_HORIZONS * self.horizon_, n_steps // 2)
-        return count if n_steps - count >= 2 else 0
+        return 0 if self._pretraining else super()._count_tail(n_steps)
 
-    def _count_validation(self, n_steps: int) -> int:
-        """Count the steps at the end of a training series that early stopping takes."""
-        if not stops_early(self.early_stopping, len(self._origins(n_steps))):
-            return 0
-        count = max(round(self.validation_fraction * n_steps), 1)
-        if n_steps - count < 2:
+    def _learn(self, series: Sequence[SeriesData]) -> Any:
+        from skattn._engine._net import train
+        from skattn._engine._runtime import seeded
+
+        options = self._options()
+        start = self._start
+        epochs = None
+        if start is not None and not self._pretraining:
+            epochs = self.fine_tune_epochs
+            options = replace(options, lr=_SMALL_LR * self.lr)
+        n_valid = self._count_validation(series)
+        known = [
+            one.until(len(one) - n) for one, n in zip(series, n_valid, strict=True)
+        ]
+        samples = self._store(known).samples(
+            self._training_origins(known), training=True
+        )
+        valid = self._validation(series, n_valid) if any(n_valid) else None
+        with seeded(self._seed, samples.store.device, self.num_threads) as generator:
+            if start is None:
+                net = self._make_net(options, samples, valid)
+            else:
+                net = start.copy_net(samples.store.device)
+                if epochs == 0:
+                    return net
+            return train(net, samples, valid, options, generator, epochs=epochs)
+
+    def _options(self) -> TrainingOptions:
+        from skattn._engine._net import TrainingOptions
+
+        return TrainingOptions.of(self)
+
+    def _make_net(self, options: TrainingOptions, samples: Any, valid: Any) -> Any:
+        from skattn._engine._forecast_linear import fit_linear
+        from skattn._engine._losses import regression_loss
+        from skattn._engine._net import Blueprint, make_net
+
+        likelihood = self._likelihood()
+        data = DataSpec(
+            task="forecasting",
+            input="series",
+            n_parameters=1 if likelihood is None else likelihood.n_parameters,
+            n_targets=len(self._columns),
+            length=self.window_length_,
+            horizon=self.horizon_,
+            n_series=self._n_series,
+            **self._describe_covariates(),
+        )
+        has_skip = self.linear_skip is not None
+        blueprint = Blueprint(self.architecture_, data, self.precision, has_skip)
+        net = make_net(blueprint, likelihood or regression_loss(self.loss), options)
+        if self.linear_skip == "ols":
+            fit_linear(net.module_, samples, valid)
+        return net
+
+    def _validation(self, series: Sequence[SeriesData], n_valid: list[int]) -> Any:
+        """Give the windows whose targets lie in the held-out steps."""
+        firsts = [
+            len(one) - n - 1 if n else len(one)
+            for one, n in zip(series, n_valid, strict=True)
+        ]
+        origins = self._origins(firsts, series)
+        total = sum(max(one.stop - one.first, 0) for one in origins)
+        step = 1
+        if self.windows_per_epoch is not None:
+            step = max(1, math.ceil(total / self.windows_per_epoch))
+        return self._store(series).samples(origins, step=step)
+
+    def _count_validation(self, series: Sequence[SeriesData]) -> list[int]:
+        none = [0] * len(series)
+        if self._start is not None and not self._pretraining:
+            return none  # fine-tuning runs a given number of epochs
+        n_windows = sum(one.stop - one.first for one in self._training_origins(series))
+        if not stops_early(self.early_stopping, n_windows):
+            return none
+        counts = [max(round(self.validation_fraction * len(one)), 1) for one in series]
+        counts = [
+            count if len(one) - count >= 2 else 0
+            for one, count in zip(series, counts, strict=True)
+        ]
+        if not any(counts):
             raise ValueError(
-                f"early_stopping holds out {count} of {n_steps} steps, which leaves "
-                "nothing to train on. Set early_stopping=False."
+                f"early_stopping holds out {self.validation_fraction:.0%} of "
+                f"{max(map(len, series))} steps, which leaves nothing to train on. Set "
+                "early_stopping=False."
             )
-        return count
+        return counts
 
-    def _check_gaps(self, architecture: Architecture, values: np.ndarray) -> None:
-        if np.isnan(values).any() and "observed" not in architecture.consumes:
-            raise ValueError(
-                "y has missing values, but the architecture "
-                f"{architecture.name!r} does not consume 'observed'. Choose one that "
-                "does, or impute, for instance with sktime's Imputer."
-            )
+    def _likelihood(self) -> Any:
+        from skattn._engine._likelihoods import make_likelihood
 
-    def _origins(self, n_steps: int) -> np.ndarray:
-        """Choose the last known steps of the training windows."""
-        first = min(self.window_length_, n_steps - 1) - 1
-        return np.arange(max(first, 0), max(n_steps - 1, 1))
+        if self.likelihood is None:
+            return None
+        return make_likelihood(self.likelihood, self.quantiles)
 
-    def _windows(self, values: np.ndarray) -> Any:
+    @property
+    def _n_series(self) -> int:
+        """Number of codes of series; a single series has none."""
+        return len(self._codes) + 1 if len(self._codes) > 1 else 0
+
+    def _describe_covariates(self) -> dict[str, Any]:
+        """Give the fields of the DataSpec that concern channels and covariates."""
+        names = tuple(map(str, self._columns))
+        encoder = self._encoder
+        if encoder is None:
+            return {"n_channels": len(names), "channel_names": names}
+        names += tuple(encoder.past_names)
+        return {
+            "n_channels": len(names),
+            "channel_names": names,
+            "n_known": encoder.n_known,
+            "known_category_counts": encoder.known_category_counts,
+            "known_names": encoder.known_names,
+            "n_static": encoder.n_static,
+            "static_category_counts": encoder.static_category_counts,
+            "static_names": encoder.static_names,
+        }
+
+    def _store(self, series: Sequence[SeriesData]) -> SeriesStore:
         from skattn._engine._runtime import PRECISIONS, resolve_device
         from skattn._engine._windows import SeriesStore
 
         fitted = getattr(self, "net_", None)
-        return SeriesStore(
-            [values],
+        store = SeriesStore(
+            series,
             window_length=self.window_length_,
             horizon=self.horizon_,
-            n_targets=values.shape[1],
-            mean=self._mean,
-            scale=self._scale,
             normalization=self.normalization,
+            offered=self._offered(),
             dtype=PRECISIONS[self.precision],
             device=resolve_device(self.device if fitted is None else fitted.device),
         )
+        architecture = self.architecture_
+        if store.has_gaps and "observed" not in architecture.consumes:
+            raise ValueError(
+                "y or its past covariates have missing values, but the architecture "
+                f"{architecture.name!r} does not consume 'observed'. Choose one that "
+                "does, or impute, for instance with sktime's Imputer."
+            )
+        shortest = min(map(len, series))
+        if shortest < self.window_length_ and "mask" not in architecture.consumes:
+            raise ValueError(
+                f"A series of {shortest} steps does not fill the window of "
+                f"{self.window_length_}, but the architecture {architecture.name!r} "
+                "does not consume 'mask'. Set a shorter window_length, or choose an "
+                "architecture that does."
+            )
+        return store
 
-    def _make_net(
-        self, architecture: Architecture, names: pd.Index, options: Any, samples: Any
-    ) -> Any:
-        from skattn._engine._linear import fit_step_map
-        from skattn._engine._losses import regression_loss
-        from skattn._engine._net import Blueprint, make_net
-        from skattn._engine._samples import Batches
+    def _offered(self) -> set[str]:
+        """Name the optional tensors that the net takes."""
+        offered = set(self.architecture_.consumes) & {"loc", "scale", "target"}
+        fields = self._describe_covariates()
+        for tensor, field in _FIELDS.items():
+            if fields.get(field):
+                offered.add(tensor)
+        if self._n_series:
+            offered.add("series_id")
+        has_effects = offered & {"known", "known_categories"}
+        if has_effects and self.normalization == "instance":
+            offered.add("scale")
+        return offered
 
-        data = DataSpec(
-            task="forecasting",
-            input="series",
-            n_channels=len(names),
-            channel_names=tuple(map(str, names)),
-            n_targets=len(names),
-            length=self.window_length_,
-            horizon=self.horizon_,
-        )
-        has_skip = self.linear_skip is not None
-        blueprint = Blueprint(architecture, data, self.precision, has_skip)
-        net = make_net(blueprint, regression_loss(self.loss), options)
-        if self.linear_skip == "ols":
-            batches = Batches(samples, 1024, None, samples.store.device)
-            fit_step_map(net.module_.skip, iter(batches))
-        return net
+    def _model(self) -> Any:
+        return self.net_
 
-    def _scores(self, net: Any, samples: Any) -> np.ndarray:
+    def _scores(self, model: Any, samples: Any) -> np.ndarray:
         from skattn._engine._net import predict_scores
 
-        scores = predict_scores(net, samples, self.num_threads).double().numpy()
+        scores = predict_scores(model, samples, self.num_threads).double().numpy()
         if not np.isfinite(scores).all():
             raise ValueError(
                 "The net's forecasts are not finite: its weights diverged, or y holds "
@@ -483,44 +603,88 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
             )
         return scores
 
-    def _present_window(self) -> Any:
-        values = self._recent.to_numpy(dtype=np.float64)
-        return self._windows(values).samples([(0, np.array([len(values) - 1]))])
+    def _points(self, scores: np.ndarray, loc: Any, scale: Any) -> np.ndarray:
+        likelihood = self._likelihood()
+        if likelihood is None:
+            return super()._points(scores, loc, scale)
+        return likelihood.point(scores, loc, scale)
 
-    def _frame(self, forecast: np.ndarray, fh: Any) -> pd.DataFrame:
-        """Select the steps of `fh` from a forecast (1, n_targets, horizon)."""
-        steps = np.asarray(fh.to_relative(self.cutoff)) - 1
-        return pd.DataFrame(
-            forecast[0].T[steps],
-            index=fh.to_absolute_index(self.cutoff),
-            columns=self._recent.columns,
+    def _calibrate(
+        self, scores: np.ndarray, targets: np.ndarray, loc: Any, scale: Any
+    ) -> Any:
+        likelihood = self._likelihood()
+        if likelihood is None:
+            return super()._calibrate(scores, targets, loc, scale)
+        return ConformalQuantiles(likelihood, scores, targets, loc, scale)
+
+    def _quantiles(
+        self, scores: np.ndarray, levels: Sequence[float], loc: Any, scale: Any
+    ) -> np.ndarray:
+        likelihood = self._likelihood()
+        if likelihood is None or self._calibration is not None:
+            return super()._quantiles(scores, levels, loc, scale)
+        return likelihood.quantiles(scores, levels, loc, scale)
+
+    def _predict_var(self, fh: Any, X: Any = None, cov: bool = False) -> pd.DataFrame:
+        likelihood = self._likelihood()
+        if likelihood is None:
+            return super()._predict_var(fh=fh, X=X, cov=cov)
+        samples = self._present_windows(X)
+        scores = self._scores(self.net_, samples)
+        return self._frame(likelihood.variance(scores, *samples.units()), fh)
+
+    def _predict_proba(self, fh: Any, X: Any = None, marginal: bool = True) -> Any:
+        likelihood = self._likelihood()
+        if likelihood is None:
+            return super()._predict_proba(fh=fh, X=X, marginal=marginal)
+        samples = self._present_windows(X)
+        scores = self._scores(self.net_, samples)
+        rows = [
+            score[:, self._asked(fh, key, memory)]
+            for score, (key, memory) in zip(scores, self._memories.items(), strict=True)
+        ]
+        index = self._frame(self._points(scores, *samples.units()), fh).index
+        return likelihood.distribution(
+            np.stack(rows), *samples.units(), index, self._columns
         )
+
+    def _train_on(self, memories: dict[Any, Memory], new: dict[Any, int]) -> None:
+        """Train for one epoch on the windows whose targets hold new steps."""
+        from skattn._engine._net import train
+        from skattn._engine._runtime import resolve_device, seeded
+        from skattn._engine._windows import Origins
+
+        keys = list(new)
+        series = [self._encode(memories[key]) for key in keys]
+        origins = []
+        for number, (key, one) in enumerate(zip(keys, series, strict=True)):
+            full = max(min(self.window_length_, len(one) - 1) - 1, 0)
+            first = max(full, new[key] - self.horizon_)
+            origins.append(Origins(number, first, len(one) - 1))
+        samples = self._store(series).samples(origins, training=True)
+        if not len(samples):
+            return
+        options = replace(self._options(), lr=_SMALL_LR * self.lr)
+        seed = self._seed + len(self.net_.history)
+        device = resolve_device(self.net_.device)
+        with seeded(seed, device, self.num_threads) as generator:
+            train(self.net_, samples, None, options, generator, epochs=1)
+        self.n_iter_ = len(self.net_.history)
 
     def _attention_batches(self, X: Any) -> tuple[Any, Any, Any]:
         """Give the recorder what it runs over and the way to name axes."""
         self.check_is_fitted()
-        if self._is_vectorized:
-            raise ValueError(
-                "This forecaster was fitted to several series of a panel or hierarchy, "
-                "with one net each: pass one of them to record_attention, for instance "
-                "forecaster.forecasters_.iloc[0, 0]."
-            )
-        if X is not None:
+        if X is not None and self._encoder is None:
             raise ValueError(
                 "A forecaster's attention is recorded for the window from which it "
-                "forecasts: call record_attention(forecaster) without X."
+                "forecasts: call record_attention(forecaster) without X, or with the "
+                "covariates of the steps to forecast where it was fitted with any."
             )
-        labels = time_labels(self._recent.index[-self.window_length_ :])
-        padding = [""] * (self.window_length_ - len(labels))
-
-        def name_axis(axis: str) -> list[str] | None:
-            if axis == "time":
-                return padding + labels
-            if axis == "channels":
-                return [str(name) for name in self._recent.columns]
-            return None
-
-        return self.net_, self._present_window(), name_axis
+        names = {
+            "time": self._time_names(),
+            "channels": list(self.net_.module.data.channel_names),
+        }
+        return self.net_, self._present_windows(X), names.get
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
@@ -539,12 +703,5 @@ class AttentionForecaster(ArchitectureParams, BaseForecaster):
         return [
             {"max_epochs": 2},
             {"max_epochs": 1, "window_length": 4, "normalization": "instance"},
+            {"max_epochs": 1, "likelihood": "quantile", "calibration": None},
         ]
-
-
-def _numbers(y: pd.DataFrame) -> np.ndarray:
-    """Give the values of a series, which may be missing but not infinite."""
-    values = y.to_numpy(dtype=np.float64)
-    if np.isinf(values).any():
-        raise ValueError("y contains infinity. Missing values are NaN.")
-    return values

@@ -1,4 +1,4 @@
-"""A linear model beside an architecture, fitted before training begins.
+"""A linear model of a table beside an architecture, fitted before training begins.
 
 The architecture's own head starts at zero, so training starts at the linear model and
 learns what it leaves.
@@ -7,7 +7,6 @@ learns what it leaves.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from torch import Tensor, nn
 
 from skattn._architecture import DataSpec
+from skattn._engine._forecast_linear import ZeroLinear
 from skattn._engine._losses import (
     AbsoluteError,
     BinaryCrossEntropy,
@@ -26,9 +26,6 @@ from skattn._engine._losses import (
     Pinball,
     Poisson,
 )
-
-# Ridge strengths to choose from, in units of the inputs' mean square.
-_STRENGTHS = tuple(10.0**power for power in range(-4, 4))
 
 
 class LinearSkip(nn.Module):
@@ -39,16 +36,15 @@ class LinearSkip(nn.Module):
     module : nn.Module
         Of the architecture; its ``head``, if it has one, starts at zero.
     data : DataSpec
-        What the architecture was built for: a table, or forecasting.
+        Of the table.
     """
 
     def __init__(self, module: nn.Module, data: DataSpec) -> None:
         super().__init__()
         self.module = module
-        is_table = data.input == "table"
-        self.skip = _ColumnMap(data) if is_table else _StepMap(data)
-        # The best linear scores of a table are known; moving them would overfit.
-        self.skip.requires_grad_(not is_table)
+        self.skip = _ColumnMap(data)
+        # The best linear scores are known; moving them would overfit.
+        self.skip.requires_grad_(False)
         head = getattr(module, "head", None)
         if isinstance(head, nn.Module):
             for parameter in head.parameters():
@@ -72,33 +68,12 @@ class LinearSkip(nn.Module):
         return self.skip(x, optional.get("categories")) + self.module(x, **optional)
 
 
-class _ZeroLinear(nn.Linear):
-    """A linear map that starts at zero; torch warns of one without inputs."""
-
-    def reset_parameters(self) -> None:
-        nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
-
-
-class _StepMap(nn.Module):
-    """Map the steps of a window to those of a forecast, alike for all targets."""
-
-    def __init__(self, data: DataSpec) -> None:
-        super().__init__()
-        self.linear = _ZeroLinear(data.length, data.horizon)
-        self.n_targets = data.n_targets
-
-    def forward(self, x: Tensor, categories: None = None) -> Tensor:
-        """Forecast: (batch, n_targets, horizon)."""
-        return self.linear(x[:, : self.n_targets])
-
-
 class _ColumnMap(nn.Module):
     """Map the numbers and the categories of a row to scores."""
 
     def __init__(self, data: DataSpec) -> None:
         super().__init__()
-        self.linear = _ZeroLinear(data.n_features, data.n_outputs)
+        self.linear = ZeroLinear(data.n_features, data.n_outputs)
         self.tables = nn.ModuleList(
             nn.Embedding(count, data.n_outputs) for count in data.category_counts
         )
@@ -219,57 +194,3 @@ def _fit_classes(
     else:
         coefficients[present], intercept[present] = model.coef_, model.intercept_
     return coefficients, intercept
-
-
-def fit_step_map(skip: Any, batches: Iterator[tuple[Any, Any]]) -> None:
-    """Set the linear model of a forecaster to the ridge regression of its windows.
-
-    The normal equations are accumulated batch by batch; the strength minimises
-    generalised cross-validation (Golub, Heath, Wahba, Technometrics 1979). Windows
-    whose targets are not all known are left out; without any, the model stays zero.
-
-    Parameters
-    ----------
-    skip : nn.Module
-        `LinearSkip.skip` of a forecaster.
-    batches : iterator of (inputs, target)
-        From the training samples.
-    """
-    width = skip.linear.in_features + 1
-    gram = torch.zeros(width, width, dtype=torch.float64)
-    cross = torch.zeros(width, skip.linear.out_features, dtype=torch.float64)
-    square = 0.0
-    for inputs, target in batches:
-        goal = target.values.cpu().double().flatten(0, 1)  # (batch * targets, horizon)
-        window = inputs["x"][:, : skip.n_targets].cpu().double().flatten(0, 1)
-        known = ~goal.isnan().any(dim=1)
-        goal = goal[known]
-        design = nn.functional.pad(window[known], (0, 1), value=1.0)
-        gram += design.T @ design
-        cross += design.T @ goal
-        square += float(goal.square().sum())
-    count = float(gram[-1, -1])
-    if count < 2:
-        return
-    mean_x, mean_y = gram[-1, :-1] / count, cross[-1] / count
-    centred = gram[:-1, :-1] - count * torch.outer(mean_x, mean_x)
-    covariance = cross[:-1] - count * torch.outer(mean_x, mean_y)
-    total = square - count * float(mean_y.square().sum())
-    values, vectors = torch.linalg.eigh(centred)
-    values = values.clamp(min=0.0)
-    rotated = vectors.T @ covariance
-    unit = max(float(values.mean()), torch.finfo(torch.float64).tiny)
-    best = (float("inf"), _STRENGTHS[-1])
-    for strength in _STRENGTHS:
-        damped = values + strength * unit
-        coefficients = rotated / damped[:, None]
-        explained = 2 * (rotated * coefficients).sum()
-        explained -= (values[:, None] * coefficients.square()).sum()
-        freedom = 1 - (1 + float((values / damped).sum())) / count
-        if freedom > 0:
-            residual = max(total - float(explained), 0.0)
-            best = min(best, (residual / freedom**2, strength))
-    weight = vectors @ (rotated / (values + best[1] * unit)[:, None])
-    with torch.no_grad():
-        skip.linear.weight.copy_(weight.T)
-        skip.linear.bias.copy_(mean_y - mean_x @ weight)

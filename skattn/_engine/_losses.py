@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from skattn._engine._samples import Window
 
 
 class Loss(nn.Module):
@@ -28,12 +31,12 @@ class Loss(nn.Module):
         """
         return scores
 
-    def error(self, scores: Tensor, target: Tensor) -> Tensor:
+    def error(self, scores: Tensor, *target: Any) -> Tensor:
         """Tell how wrong the scores are about each sample, for model selection.
 
         Parameters
         ----------
-        scores, target : Tensor
+        scores, *target : Tensor
             As for `forward`.
 
         Returns
@@ -41,7 +44,7 @@ class Loss(nn.Module):
         error : Tensor of shape (batch,)
             Of classes and labels, the part that is wrong; else the loss.
         """
-        return self(scores, target)
+        return self(scores, *target)
 
 
 class CrossEntropy(Loss):
@@ -100,11 +103,15 @@ class Pointwise(Loss, ABC):
     """A loss of single numbers, averaged over those that are known.
 
     Subclasses give ``element(scores, target)``. Where a target is missing (NaN), it
-    does not count.
+    does not count. Forecasts are compared in units of the series, not of the window.
     """
 
-    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
+    def forward(
+        self, scores: Tensor, target: Tensor, window: Window | None = None
+    ) -> Tensor:
         """Average over all axes but the first."""
+        if window is not None:
+            scores, target = scores * window.scale, target * window.scale
         known = ~target.isnan()
         losses = self.element(scores, torch.where(known, target, 0.0))
         losses = torch.where(known, losses, 0.0).flatten(1)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from skattn._architecture import Architecture, DataSpec
 from skattn._engine._callbacks import make_callbacks
+from skattn._engine._forecast_linear import ForecastSum
 from skattn._engine._linear import LinearSkip
 from skattn._engine._losses import Loss
 from skattn._engine._optimizer import optimizer_class, set_learning_rate
@@ -48,6 +49,7 @@ class TrainingOptions:
     callbacks: list[Any] | None
     verbose: int
     net_params: Mapping[str, Any] | None
+    windows_per_epoch: int | None = None
 
     @classmethod
     def of(cls, estimator: Any) -> TrainingOptions:
@@ -63,9 +65,8 @@ class TrainingOptions:
         options : TrainingOptions
             The same values.
         """
-        return cls(
-            **{field.name: getattr(estimator, field.name) for field in fields(cls)}
-        )
+        names = [field.name for field in fields(cls) if hasattr(estimator, field.name)]
+        return cls(**{name: getattr(estimator, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,10 @@ class Blueprint:
 
     def __call__(self) -> nn.Module:
         module = self.architecture.build(self.data)
-        if self.linear_skip:
+        if self.data.task == "forecasting":
+            consumes = self.architecture.consumes
+            module = ForecastSum(module, self.data, consumes, self.linear_skip)
+        elif self.linear_skip:
             module = LinearSkip(module, self.data)
         return module.to(PRECISIONS[self.precision])
 
@@ -119,6 +123,7 @@ _OWNED = {
     "compile",
     "criterion",
     "device",
+    "epoch_size",
     "lr",
     "max_epochs",
     "module",
@@ -158,6 +163,8 @@ class Net(NeuralNet):
         The estimator's parameter.
     weight_decay : float
         For all parameters with more than one axis; vectors (biases, norms) have none.
+    epoch_size : int or None, default=None
+        Draw so many samples in an epoch where there are more.
     **params : dict
         See `skorch.NeuralNet`.
     """
@@ -168,10 +175,12 @@ class Net(NeuralNet):
         criterion: Loss,
         precision: str = "float32",
         weight_decay: float = 0.0,
+        epoch_size: int | None = None,
         **params: Any,
     ) -> None:
         super().__init__(module, criterion, **params)
         self.device: str
+        self.epoch_size = epoch_size
         self.precision = precision
         self.weight_decay = weight_decay
 
@@ -205,7 +214,8 @@ class Net(NeuralNet):
     def get_iterator(self, dataset: Samples, training: bool = False) -> Batches:
         """Walk over samples in batches."""
         generator = self.generator_ if training else None
-        return Batches(dataset, self.batch_size, generator, torch.device(self.device))
+        device = torch.device(self.device)
+        return Batches(dataset, self.batch_size, generator, device, self.epoch_size)
 
     def infer(self, x: Inputs, **fit_params: Any) -> Tensor:
         """Compute raw scores of a batch."""
@@ -221,7 +231,7 @@ class Net(NeuralNet):
         self, y_pred: Tensor, y_true: Target, X: Any = None, training: bool = False
     ) -> Tensor:
         """Average the weighted losses of a batch."""
-        losses = self.criterion_(y_pred, y_true.values)
+        losses = self.criterion_(y_pred, *y_true.compared)
         if y_true.weight is not None:
             losses = losses * y_true.weight
         return losses.mean()
@@ -267,7 +277,7 @@ class Net(NeuralNet):
         except KeyboardInterrupt:
             self.interrupted_ = True
             raise
-        loss = total.item() / len(iterator.samples)
+        loss = total.item() / iterator.count
         if not math.isfinite(loss):
             raise ValueError(
                 f"The {prefix} loss became {loss} in epoch {len(self.history)}: "
@@ -292,7 +302,7 @@ class Net(NeuralNet):
         parts = []
         with torch.no_grad():
             for inputs, target in self.get_iterator(samples):
-                errors = self.criterion_.error(self.infer(inputs), target.values)
+                errors = self.criterion_.error(self.infer(inputs), *target.compared)
                 weight = 1.0 if target.weight is None else target.weight
                 parts.append((errors * weight).cpu())
         return torch.cat(parts)
@@ -435,6 +445,7 @@ def make_net(
         "lr": options.lr,
         "weight_decay": options.weight_decay,
         "max_epochs": options.max_epochs,
+        "epoch_size": options.windows_per_epoch,
         "precision": options.precision,
         "device": str(device),
         "compile": options.compile,
@@ -491,7 +502,7 @@ def train(
     net.callbacks = make_callbacks(
         net,
         options,
-        n_steps=net.max_epochs * -(-len(samples) // net.batch_size),
+        n_steps=net.max_epochs * len(net.get_iterator(samples, training=True)),
         is_scheduled=epochs is None,
         is_validated=valid is not None,
     )

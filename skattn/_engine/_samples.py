@@ -39,6 +39,11 @@ class Target(NamedTuple):
     weight: Tensor | None
     window: Window | None = None
 
+    @property
+    def compared(self) -> tuple[Tensor] | tuple[Tensor, Window]:
+        """What a loss takes after the scores."""
+        return (self.values,) if self.window is None else (self.values, self.window)
+
 
 class Samples(Protocol):
     """Anything that batches can be gathered from."""
@@ -63,6 +68,9 @@ class Batches:
         Shuffles anew in each epoch.
     device : torch.device
         Where the samples are.
+    limit : int, optional
+        Where a generator is given and there are more samples, draw so many of them,
+        each independently of the others.
     """
 
     def __init__(
@@ -71,21 +79,28 @@ class Batches:
         batch_size: int,
         generator: torch.Generator | None,
         device: torch.device,
+        limit: int | None = None,
     ) -> None:
         self.samples = samples
         self.batch_size = batch_size
         self.generator = generator
         self.device = device
+        self.count = len(samples)
+        self.is_drawn = False
+        if generator is not None and limit is not None and limit < self.count:
+            self.is_drawn, self.count = True, limit
 
     def __len__(self) -> int:
-        return -(-len(self.samples) // self.batch_size)
+        return -(-self.count // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Inputs, Target]]:
-        count = len(self.samples)
         if self.generator is None:
-            order = torch.arange(count)
+            order = torch.arange(self.count)
+        elif self.is_drawn:
+            among = len(self.samples)
+            order = torch.randint(among, (self.count,), generator=self.generator)
         else:
-            order = torch.randperm(count, generator=self.generator)
+            order = torch.randperm(self.count, generator=self.generator)
         for positions in order.to(self.device).split(self.batch_size):
             yield self.samples.take(positions)
 

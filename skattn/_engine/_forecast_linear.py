@@ -1,0 +1,422 @@
+"""What a forecast adds to an architecture's own: a ridge regression, and covariates.
+
+The architecture's own head starts at zero, so training starts at the linear forecast
+and learns what it leaves.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from copy import copy, deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from skattn._architecture import DataSpec
+from skattn._engine._samples import Batches, Inputs
+
+# Ridge strengths to choose from, in units of the inputs' mean square.
+STRENGTHS = tuple(10.0**power for power in range(-4, 4))
+
+# Penalty of the effects of covariates, which have variance one; and how often they and
+# the ridge regression are fitted in turn.
+_EFFECT_PENALTY = 1.0
+_ROUNDS = 3
+
+# A categorical covariate with more codes than this starts without an effect.
+_MANY_CODES = 64
+
+_BATCH = 512
+
+
+class ZeroLinear(nn.Linear):
+    """A linear map that starts at zero; torch warns of one without inputs."""
+
+    def reset_parameters(self) -> None:
+        """Start at zero."""
+        nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+class _Effect(nn.Module, ABC):
+    """Effect of covariates on each target, alike at all steps."""
+
+    @abstractmethod
+    def design(self, covariates: Tensor) -> Tensor:
+        """Give the columns of a regression, (batch, n_columns, steps)."""
+
+    @abstractmethod
+    def set_coefficients(self, coefficients: Tensor) -> None:
+        """Take over coefficients of shape (n_targets, n_columns)."""
+
+
+class _NumericEffect(_Effect):
+    """Effect of numeric covariates on each target, alike at all steps."""
+
+    def __init__(self, n_known: int, n_targets: int) -> None:
+        super().__init__()
+        self.linear = ZeroLinear(n_known, n_targets, bias=False)
+
+    def forward(self, known: Tensor) -> Tensor:
+        """Map (batch, n_known, steps) to (batch, n_targets, steps)."""
+        return torch.einsum("tk,bks->bts", self.linear.weight, known)
+
+    def design(self, known: Tensor) -> Tensor:
+        """Give the columns of a regression, (batch, n_columns, steps)."""
+        return known
+
+    def set_coefficients(self, coefficients: Tensor) -> None:
+        """Take over coefficients of shape (n_targets, n_columns)."""
+        self.linear.weight.copy_(coefficients)
+
+
+class _CategoricalEffect(_Effect):
+    """Effect of categorical covariates on each target, alike at all steps."""
+
+    def __init__(self, counts: tuple[int, ...], n_targets: int) -> None:
+        super().__init__()
+        self.counts = counts
+        self.tables = nn.ModuleList(nn.Embedding(count, n_targets) for count in counts)
+        for parameter in self.tables.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Map codes (batch, n_columns, ...) to (batch, n_targets, ...)."""
+        found = [table(codes[:, at]) for at, table in enumerate(self.tables)]
+        return torch.stack(found).sum(dim=0).movedim(-1, 1)
+
+    def design(self, codes: Tensor) -> Tensor:
+        """Give the columns of a regression, (batch, n_columns, steps)."""
+        columns = [
+            functional.one_hot(codes[:, at], count).movedim(-1, 1)
+            for at, count in enumerate(self.counts)
+            if count <= _MANY_CODES
+        ]
+        return torch.cat(columns, dim=1) if columns else codes[:, :0]
+
+    def set_coefficients(self, coefficients: Tensor) -> None:
+        """Take over coefficients of shape (n_targets, n_columns)."""
+        start = 0
+        for table, count in zip(self.tables, self.counts, strict=True):
+            if count <= _MANY_CODES:
+                weight = table.get_parameter("weight")
+                weight.copy_(coefficients[:, start : start + count].T)
+                start += count
+
+
+class ForecastSum(nn.Module):
+    r"""Add a linear forecast and effects of covariates to an architecture's forecast.
+
+    .. math:: \hat y = W x' + b + A (k_{T+h} - k_T) + s + f(x''),
+              \quad x'_t = x_t - A (k_t - k_T)
+
+    where :math:`A` is the effect of covariates known in the future and :math:`s` that
+    of static ones and of the series itself. The architecture :math:`f` sees its window
+    :math:`x''` without the effects of those covariates that it does not consume.
+
+    Parameters
+    ----------
+    module : nn.Module or None
+        Of the architecture, if there is one; its ``head``, if it has one, starts at
+        zero where there is a linear forecast.
+    data : DataSpec
+        What the architecture was built for.
+    consumes : collection of str
+        Tensors that the module takes itself.
+    linear_skip : bool
+        Whether there is a linear forecast.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module | None,
+        data: DataSpec,
+        consumes: Collection[str],
+        linear_skip: bool,
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.consumes = frozenset(consumes)
+        self.n_targets = data.n_targets
+        self.linear = ZeroLinear(data.length, data.horizon) if linear_skip else None
+        effects: dict[str, nn.Module] = {}
+        if data.n_known and (linear_skip or "known" not in consumes):
+            effects["known"] = _NumericEffect(data.n_known, data.n_targets)
+        counts = data.known_category_counts
+        if counts and (linear_skip or "known_categories" not in consumes):
+            effects["known_categories"] = _CategoricalEffect(counts, data.n_targets)
+        self.effects = nn.ModuleDict(effects)
+        size = data.n_targets * data.horizon
+        shifts: dict[str, nn.Module] = {}
+        if data.n_static and "static" not in consumes:
+            shifts["static"] = ZeroLinear(data.n_static, size, bias=False)
+        if data.static_category_counts and "static_categories" not in consumes:
+            counts = data.static_category_counts
+            shifts["static_categories"] = _CategoricalEffect(counts, size)
+        if data.n_series and "series_id" not in consumes:
+            shifts["series_id"] = _CategoricalEffect((data.n_series,), size)
+        self.shifts = nn.ModuleDict(shifts)
+        head = getattr(module, "head", None)
+        if linear_skip and isinstance(head, nn.Module):
+            for parameter in head.parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, **given: Tensor) -> Tensor:
+        """Compute scores.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch, n_channels, length)
+            The window.
+        **given : Tensor
+            What the architecture consumes, and the covariates.
+
+        Returns
+        -------
+        scores : Tensor of shape (batch, n_targets, horizon) or (..., n_parameters)
+            The sum; of several parameters, the first one is the location.
+        """
+        linear, without = self.linear_forecast(x, given)
+        if self.module is None:
+            return linear
+        consumes = self.consumes | {"mask", "observed"}
+        passed = {name: given[name] for name in given if name in consumes}
+        if "target" in passed:  # what is left for the architecture
+            passed["target"] = passed["target"] - linear.detach()
+        scores = self.module(without, **passed)
+        if scores.dim() == linear.dim():
+            return scores + linear
+        return torch.cat([scores[..., :1] + linear[..., None], scores[..., 1:]], dim=-1)
+
+    def linear_forecast(self, x: Tensor, given: Inputs) -> tuple[Tensor, Tensor]:
+        """Compute what is added, and the window that the architecture sees.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch, n_channels, length)
+            The window.
+        given : dict of str to Tensor
+            Everything else.
+
+        Returns
+        -------
+        linear : Tensor of shape (batch, n_targets, horizon)
+            What is added to the architecture's forecast.
+        x : Tensor of shape (batch, n_channels, length)
+            The window without the effects of what the architecture does not consume.
+        """
+        length = x.shape[-1]
+        added, hidden = [], []
+        for name, effect in self.effects.items():
+            moved = self.relative(effect(given[name]), length, given)
+            added.append(moved)
+            if name not in self.consumes:
+                hidden.append(moved)
+        linear = x.new_zeros((len(x), self.n_targets, 1))
+        for name, shift in self.shifts.items():
+            codes = given[name][:, None] if name == "series_id" else given[name]
+            linear = linear + shift(codes).unflatten(1, (self.n_targets, -1))
+        for moved in added:
+            linear = linear + moved[..., length:]
+        if self.linear is not None:
+            plain = self._without(x, added, given)
+            linear = linear + self.linear(plain[:, : self.n_targets])
+        return linear, self._without(x, hidden, given)
+
+    @staticmethod
+    def relative(effect: Tensor, length: int, given: Inputs) -> Tensor:
+        """Give effects in units of the window, relative to its last step.
+
+        Parameters
+        ----------
+        effect : Tensor of shape (batch, n_targets, length + horizon)
+            In units of the series.
+        length : int
+            Of the window.
+        given : dict of str to Tensor
+            Holds ``scale`` where windows have a scale of their own.
+
+        Returns
+        -------
+        effect : Tensor of shape (batch, n_targets, length + horizon)
+            Zero at the last step of the window.
+        """
+        effect = effect - effect[..., length - 1 : length]
+        if "scale" not in given:
+            return effect
+        return effect / given["scale"][:, : effect.shape[1], None]
+
+    def _without(self, x: Tensor, effects: list[Tensor], given: Inputs) -> Tensor:
+        """Take effects out of the targets, where these are real and measured."""
+        if not effects:
+            return x
+        length = x.shape[-1]
+        moved = torch.stack([effect[..., :length] for effect in effects]).sum(dim=0)
+        if "observed" in given:
+            moved = moved * given["observed"][:, : self.n_targets]
+        if "mask" in given:
+            moved = moved * given["mask"][:, None]
+        targets = x[:, : self.n_targets] - moved
+        return torch.cat([targets, x[:, self.n_targets :]], dim=1)
+
+
+class _Moments:
+    """Sums from which a ridge regression follows, in units of the series."""
+
+    def __init__(self, width: int, horizon: int) -> None:
+        self.gram = torch.zeros(width + 1, width + 1, dtype=torch.float64)
+        self.cross = torch.zeros(width + 1, horizon, dtype=torch.float64)
+        self.square = 0.0
+
+    def add(self, x: Tensor, goal: Tensor) -> None:
+        """Count in windows (n, width) and what followed (n, horizon)."""
+        design = functional.pad(x, (0, 1), value=1.0)
+        self.gram += design.T @ design
+        self.cross += design.T @ goal
+        self.square += float(goal.square().sum())
+
+    def error(self, weight: Tensor, bias: Tensor) -> float:
+        """Sum the squared errors of a linear forecast."""
+        full = torch.cat([weight, bias[None]])  # (width + 1, horizon)
+        return float((full * (self.gram @ full)).sum() - 2 * (full * self.cross).sum())
+
+
+def fit_linear(net: Any, samples: Any, valid: Any = None) -> float | None:
+    """Set the linear forecast of a net, and its covariates' effects, in closed form.
+
+    The normal equations are accumulated batch by batch. The ridge strength minimises
+    the squared error on held-out windows, or else generalised cross-validation (Golub,
+    Heath, Wahba, Technometrics 1979). With covariates, ridge regression and effects are
+    fitted in turn. Windows whose targets are not all known are left out; without any,
+    everything stays zero.
+
+    Parameters
+    ----------
+    net : nn.Module
+        A `ForecastSum` with a linear forecast.
+    samples, valid : WindowSamples
+        Training and held-out windows.
+
+    Returns
+    -------
+    strength : float or None
+        The chosen ridge strength, in units of the windows' mean square.
+    """
+    strength = None
+    for number in range(_ROUNDS if len(net.effects) else 1):
+        if number:
+            _fit_effects(net, samples)
+        train = _collect(net, samples)
+        held_out = None if valid is None else _collect(net, valid)
+        strength = _fit_ridge(net.linear, train, held_out)
+        if strength is None:
+            break
+    return strength
+
+
+def _batches(samples: Any) -> Iterator[tuple[Inputs, Tensor, Tensor]]:
+    """Walk over inputs, targets and scales in double precision on the CPU."""
+
+    def double(tensor: Tensor) -> Tensor:
+        tensor = tensor.cpu()
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    for inputs, target in Batches(samples, _BATCH, None, samples.store.device):
+        scale = torch.ones(()) if target.window is None else target.window.scale
+        inputs = {name: double(tensor) for name, tensor in inputs.items()}
+        yield inputs, double(target.values), double(scale)
+
+
+@torch.no_grad()
+def _collect(net: Any, samples: Any) -> _Moments:
+    """Accumulate the normal equations of the windows without their covariates."""
+    moments = _Moments(net.linear.in_features, net.linear.out_features)
+    net = _double_effects(net)
+    for inputs, goal, scale in _batches(samples):
+        x, added = inputs["x"], []
+        length = x.shape[-1]
+        for name, effect in net.effects.items():
+            added.append(net.relative(effect(inputs[name]), length, inputs))
+        for moved in added:
+            goal = goal - moved[..., length:]
+        x = net._without(x, added, inputs)[:, : net.n_targets] * scale
+        x, goal = x.flatten(0, 1), (goal * scale).flatten(0, 1)
+        known = ~goal.isnan().any(dim=1)
+        moments.add(x[known], goal[known])
+    return moments
+
+
+def _double_effects(net: Any) -> Any:
+    """Copy a net without its architecture, in double precision on the CPU."""
+    plain = copy(net)
+    plain._modules = dict(net._modules, module=None)
+    return deepcopy(plain).cpu().double()
+
+
+def _fit_ridge(
+    linear: nn.Linear, train: _Moments, held_out: _Moments | None
+) -> float | None:
+    """Choose a strength and set a linear map by it."""
+    count = float(train.gram[-1, -1])
+    if count < 2:
+        return None
+    mean_x, mean_y = train.gram[-1, :-1] / count, train.cross[-1] / count
+    centred = train.gram[:-1, :-1] - count * torch.outer(mean_x, mean_x)
+    covariance = train.cross[:-1] - count * torch.outer(mean_x, mean_y)
+    total = train.square - count * float(mean_y.square().sum())
+    values, vectors = torch.linalg.eigh(centred)
+    values = values.clamp(min=0.0)
+    rotated = vectors.T @ covariance
+    unit = max(float(values.mean()), torch.finfo(torch.float64).tiny)
+    is_held_out = held_out is not None and float(held_out.gram[-1, -1]) > 0
+    best = (float("inf"), STRENGTHS[-1])
+    for strength in STRENGTHS:
+        damped = values + strength * unit
+        coefficients = rotated / damped[:, None]
+        if is_held_out and held_out is not None:
+            weight = vectors @ coefficients
+            error = held_out.error(weight, mean_y - mean_x @ weight)
+        else:
+            explained = 2 * (rotated * coefficients).sum()
+            explained -= (values[:, None] * coefficients.square()).sum()
+            freedom = 1 - (1 + float((values / damped).sum())) / count
+            if freedom <= 0:
+                continue
+            error = max(total - float(explained), 0.0) / freedom**2
+        best = min(best, (error, strength))
+    weight = vectors @ (rotated / (values + best[1] * unit)[:, None])
+    with torch.no_grad():
+        linear.weight.copy_(weight.T)
+        linear.bias.copy_(mean_y - mean_x @ weight)
+    return best[1]
+
+
+@torch.no_grad()
+def _fit_effects(net: Any, samples: Any) -> None:
+    """Set the effects of covariates to a ridge regression of what is left."""
+    plain = _double_effects(net)
+    weight = plain.linear.weight  # (horizon, length)
+    names = list(plain.effects)
+    gram = cross = torch.zeros(())
+    widths: list[int] = []
+    for inputs, target, scale in _batches(samples):
+        x = inputs["x"][:, : net.n_targets]
+        length = x.shape[-1]
+        columns = [plain.effects[name].design(inputs[name]).double() for name in names]
+        widths = [part.shape[1] for part in columns]
+        moved = plain.relative(torch.cat(columns, dim=1), length, {})
+        # A covariate moves the window too, and with it the linear forecast.
+        design = moved[..., length:] - moved[..., :length] @ weight.T
+        rest = (target - plain.linear(x)) * scale
+        known = (~rest.isnan().any(dim=-1)).double()  # (batch, n_targets)
+        rest = rest.nan_to_num() * known[..., None]
+        gram = gram + torch.einsum("bt,bkh,bjh->tkj", known, design, design)
+        cross = cross + torch.einsum("bth,bkh->tk", rest, design)
+    penalty = _EFFECT_PENALTY * torch.eye(gram.shape[-1], dtype=torch.float64)
+    coefficients = torch.linalg.solve(gram + penalty, cross)  # (n_targets, n_columns)
+    for name, part in zip(names, coefficients.split(widths, dim=1), strict=True):
+        net.effects[name].set_coefficients(part)

@@ -1,0 +1,535 @@
+"""What forecasters by windows share: data, intervals, updates, and sktime's rules."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from sktime.forecasting.base import BaseForecaster
+
+from skattn._base import MANY_SAMPLES
+from skattn._inputs._covariates import CovariateEncoder
+from skattn._inputs._panels import (
+    Key,
+    append_rows,
+    join_series,
+    same_columns,
+    split_series,
+)
+from skattn._inputs._scaling import weighted_moments
+from skattn._intervals import ConformalResiduals
+from skattn._time_index import regular, seasonal_period, time_labels
+
+# Errors are kept for so many horizons at the end of each series, or half of it, and for
+# so many windows of all series.
+_TAIL_HORIZONS = 10
+_TAIL_WINDOWS = 2000
+
+
+@dataclass
+class Memory:
+    """The end of one series, from which forecasts and updates go on."""
+
+    y: pd.DataFrame
+    X: pd.DataFrame | None
+    mean: np.ndarray
+    std: np.ndarray
+    code: int
+
+
+class WindowForecaster(BaseForecaster):
+    """Base of forecasters that see a window and forecast the whole horizon from it.
+
+    Subclasses learn (`_learn`) and compute scores (`_scores`).
+    """
+
+    _tags: ClassVar[dict[str, Any]] = {
+        "authors": "skattn developers",
+        "maintainers": "skattn developers",
+        "y_inner_mtype": ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"],
+        "X_inner_mtype": ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"],
+        "capability:multivariate": True,
+        "capability:exogenous": True,
+        "capability:categorical_in_X": True,
+        "capability:insample": False,
+        "capability:pred_int": True,
+        "capability:pred_int:insample": False,
+        "capability:missing_values": True,
+        "capability:update": True,
+        "requires-fh-in-fit": True,
+    }
+
+    # The forecaster keeps the steps that it looks back at itself.
+    _config: ClassVar[dict[str, Any]] = {"remember_data": False}
+    _y = None
+    _X = None
+
+    window_length: int | None
+    normalization: str | None
+    calibration: str | None
+
+    @abstractmethod
+    def _learn(self, series: Sequence[Any]) -> Any:
+        """Train a model on series, and return it."""
+
+    @abstractmethod
+    def _model(self) -> Any:
+        """Give the trained model that forecasts."""
+
+    @abstractmethod
+    def _scores(self, model: Any, samples: Any) -> np.ndarray:
+        """Compute scores of windows, (n, n_targets, horizon) or (..., n_parameters)."""
+
+    @abstractmethod
+    def _store(self, series: Sequence[Any]) -> Any:
+        """Lay out series for windows."""
+
+    def _roles(self) -> tuple[Sequence[Any] | None, Sequence[Any] | None]:
+        """Name the columns of X known in the past only, and the static ones."""
+        return None, None
+
+    def _count_validation(self, series: Sequence[Any]) -> list[int]:
+        """Count the steps at the end of each training series that are held out."""
+        raise NotImplementedError
+
+    def _points(self, scores: np.ndarray, loc: Any, scale: Any) -> np.ndarray:
+        """Turn scores into point forecasts in the units of the series."""
+        return scores * scale + loc
+
+    def _calibrate(
+        self, scores: np.ndarray, targets: np.ndarray, loc: Any, scale: Any
+    ) -> Any:
+        """Keep what held-out forecasts tell of their errors."""
+        return ConformalResiduals(scores, targets)
+
+    # Data
+
+    def _read(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: Any) -> dict[Key, Any]:
+        """Learn columns, series and horizon, and give the training series."""
+        self._columns = y.columns
+        is_panel = isinstance(y.index, pd.MultiIndex)
+        self._levels = list(y.index.names) if is_panel else None
+        frames = {key: regular(part) for key, part in split_series(y).items()}
+        covariates = self._read_covariates(frames, X)
+        if fh is None:
+            raise ValueError(
+                f"{type(self).__name__} needs the forecasting horizon to build its "
+                "net: pass fh, for instance fh=[1, 2, 3]."
+            )
+        self.horizon_ = max(int(max(self._steps(fh, one))) for one in frames.values())
+        if self.horizon_ < 1:
+            raise ValueError("fh holds no step in the future of the training series.")
+        self.window_length_ = self._choose_window_length(list(frames.values()))
+        self._codes = {key: number for number, key in enumerate(frames, start=1)}
+        return {
+            key: (
+                Memory(
+                    frame,
+                    covariates.get(key),
+                    np.zeros(len(self._columns)),
+                    np.ones(len(self._columns)),
+                    self._codes[key],
+                )
+            )
+            for key, frame in frames.items()
+        }
+
+    def _read_covariates(
+        self, frames: dict[Key, pd.DataFrame], X: pd.DataFrame | None
+    ) -> dict[Key, pd.DataFrame]:
+        """Learn the covariates; give those of each training series."""
+        past, static = self._roles()
+        self._encoder = None
+        if X is None:
+            if named := [*(past or ()), *(static or ())]:
+                raise ValueError(
+                    f"The covariates {named} are named, but fit got no X. Pass X with "
+                    "these columns, or drop the names."
+                )
+            return {}
+        parts = {
+            key: part.reindex(frames[key].index)
+            for key, part in split_series(X).items()
+            if key in frames
+        }
+        if missing := [key for key in frames if key not in parts]:
+            raise ValueError(
+                f"X lacks the series {missing[:3]} of y ({len(missing)} in all)."
+            )
+        self._encoder = CovariateEncoder(past, static)
+        self._encoder.learn([parts[key] for key in frames])
+        return parts
+
+    def _encode(self, memory: Memory, future: pd.DataFrame | None = None) -> Any:
+        """Turn the end of a series, and covariates after it, into arrays."""
+        from skattn._engine._windows import SeriesData
+
+        data = SeriesData(_numbers(memory.y), memory.mean, memory.std, code=memory.code)
+        if self._encoder is None:
+            empty = np.zeros((len(data), 0))
+            return replace(data, past=empty, known=empty, known_categories=empty)
+        covariates = self._encoder.encode(memory.X)
+        known = [covariates.known]
+        known_categories = [covariates.known_categories]
+        if future is not None:
+            later = self._encoder.encode(future, future=True)
+            known.append(later.known)
+            known_categories.append(later.known_categories)
+        return replace(
+            data,
+            past=(covariates.past - self._encoder.past_mean) / self._encoder.past_scale,
+            known=np.concatenate(known),
+            known_categories=np.concatenate(known_categories),
+            static=covariates.static,
+            static_categories=covariates.static_categories,
+        )
+
+    def _choose_window_length(self, frames: Sequence[pd.DataFrame]) -> int:
+        if self.window_length is not None:
+            return self.window_length
+        n_steps = int(np.median([len(frame) for frame in frames]))
+        period = max(seasonal_period(frame.index) for frame in frames[:1])
+        wanted = max(2 * period, 2 * self.horizon_, 8)
+        wanted = math.ceil(wanted / period) * period
+        room = max((n_steps - self.horizon_) // 2, 2)
+        return max(1, min(wanted, room, n_steps - 1))
+
+    def _steps(self, fh: Any, frame: pd.DataFrame) -> np.ndarray:
+        """Count the steps of `fh` from the end of a series."""
+        cutoff = self.cutoff if self._levels is None else _cutoff(frame)
+        return np.asarray(fh if fh.is_relative else fh.to_relative(cutoff))
+
+    # Training
+
+    def _fit_windows(self, memories: dict[Key, Memory]) -> Any:
+        """Train a model on all series; keep the errors on their tails."""
+        series = [self._encode(memory) for memory in memories.values()]
+        self._check_values(series, list(memories))
+        tails = [self._count_tail(len(one)) for one in series]
+        pasts = [one.until(len(one) - n) for one, n in zip(series, tails, strict=True)]
+        held_out = self._count_validation(pasts)
+        for one, past, n_valid, memory in zip(
+            series, pasts, held_out, memories.values(), strict=True
+        ):
+            seen = past.targets[: max(len(past) - n_valid, 1)]
+            if np.isnan(seen).all(axis=0).any():
+                seen = one.targets
+            memory.mean, memory.std = weighted_moments(seen)
+        for group in (series, pasts):
+            for one, memory in zip(group, memories.values(), strict=True):
+                one.mean, one.std = memory.mean, memory.std
+        model, self._calibration = None, None
+        if any(tails):
+            model = self._learn(pasts)
+            self._measure_errors(model, series, tails)
+        if model is None or (
+            self.calibration == "refit" and not getattr(model, "interrupted_", False)
+        ):
+            # An interruption asks for an end, and not for the second training.
+            model = self._learn(series)
+        return model
+
+    def _measure_errors(
+        self, model: Any, series: Sequence[Any], tails: Sequence[int]
+    ) -> None:
+        """Keep the errors on the held-out tails of all series, if there are any."""
+        origins = list(self._tail_origins(series, tails))
+        total = sum(one.stop - one.first for one in origins)
+        step = max(1, math.ceil(total / _TAIL_WINDOWS))
+        samples = self._store(series).samples(origins, step=step)
+        scores = self._scores(model, samples)
+        targets = samples.targets().cpu().numpy()
+        # Each target has errors, and of its first step where it has any.
+        if (~np.isnan(targets)).any(axis=(0, 2)).all():
+            self._calibration = self._calibrate(scores, targets, *samples.units())
+
+    @staticmethod
+    def _tail_origins(series: Sequence[Any], tails: Sequence[int]) -> Iterator[Any]:
+        """Give the windows whose targets begin in the tails."""
+        from skattn._engine._windows import Origins
+
+        for number, (one, tail) in enumerate(zip(series, tails, strict=True)):
+            yield Origins(number, len(one) - tail - 1, len(one) - 1 if tail else 0)
+
+    def _count_tail(self, n_steps: int) -> int:
+        """Count the steps at the end whose errors make the intervals."""
+        if self.calibration is None:
+            return 0
+        count = min(_TAIL_HORIZONS * self.horizon_, n_steps // 2)
+        return count if n_steps - count >= 2 else 0
+
+    def _training_origins(self, series: Sequence[Any]) -> list[Any]:
+        """Choose training windows.
+
+        Those whose targets reach beyond the end count where there are few others.
+        """
+        return self._origins(
+            [max(min(self.window_length_, len(one) - 1) - 1, 0) for one in series],
+            series,
+        )
+
+    def _origins(self, firsts: Sequence[int], series: Sequence[Any]) -> list[Any]:
+        """Choose the windows from some origins on."""
+        from skattn._engine._windows import Origins
+
+        whole = [max(len(one) - self.horizon_, 0) for one in series]
+        counts = [stop - first for first, stop in zip(firsts, whole, strict=True)]
+        if sum(max(count, 0) for count in counts) < MANY_SAMPLES:
+            whole = [max(len(one) - 1, 1) for one in series]
+        return [
+            Origins(number, first, stop)
+            for number, (first, stop) in enumerate(zip(firsts, whole, strict=True))
+        ]
+
+    def _check_values(self, series: Sequence[Any], keys: Sequence[Key]) -> None:
+        """Refuse series without any value."""
+        for one, key in zip(series, keys, strict=True):
+            if (empty := np.isnan(one.targets).all(axis=0)).any():
+                where = f" of the series {key}" if key else ""
+                raise ValueError(
+                    "y holds no value at all in the columns "
+                    f"{list(self._columns[empty])}{where}."
+                )
+
+    def _remember(self, memories: dict[Key, Memory]) -> None:
+        """Keep the steps that predictions and updates look back at."""
+        length = self.window_length_ + self.horizon_
+        self._memories = {
+            key: replace(
+                memory,
+                y=memory.y.iloc[-length:].copy(),
+                X=None if memory.X is None else memory.X.iloc[-length:].copy(),
+            )
+            for key, memory in memories.items()
+        }
+
+    # Forecasting
+
+    def _present_windows(self, X: pd.DataFrame | None = None) -> Any:
+        """Give the last window of each series, with known covariates after it."""
+        from skattn._engine._windows import Origins
+
+        futures = self._futures(X)
+        series = [
+            self._encode(memory, futures.get(key))
+            for key, memory in self._memories.items()
+        ]
+        origins = [
+            Origins(number, len(one) - 1, len(one)) for number, one in enumerate(series)
+        ]
+        return self._store(series).samples(origins)
+
+    def _futures(self, X: pd.DataFrame | None) -> dict[Key, pd.DataFrame]:
+        """Give the covariates of the steps after each series."""
+        if self._encoder is None or not self._encoder.known_names:
+            return {}
+        if X is None:
+            raise ValueError(
+                f"{type(self).__name__} was fitted with the covariates "
+                f"{list(self._encoder.known_names)}, which are known in the future: "
+                f"pass X for the {self.horizon_} steps after the series to predict, or "
+                "name them in past_covariates."
+            )
+        parts = split_series(X)
+        if missing := [key for key in self._memories if key not in parts]:
+            raise ValueError(
+                f"X lacks the series {missing[:3]} ({len(missing)} in all)."
+            )
+        futures = {}
+        for key, memory in self._memories.items():
+            wanted = _following(memory.y.index, self.horizon_)
+            absent = wanted[~wanted.isin(parts[key].index)]
+            if len(absent):
+                raise ValueError(
+                    f"X lacks the times {list(map(str, absent[:3]))} "
+                    f"({len(absent)} in all), at which covariates have to be known: "
+                    f"pass X for all {self.horizon_} steps after the series."
+                )
+            futures[key] = parts[key].loc[wanted]
+        return futures
+
+    def _predict(self, fh: Any, X: Any) -> pd.DataFrame:
+        samples = self._present_windows(X)
+        scores = self._scores(self._model(), samples)
+        return self._frame(self._points(scores, *samples.units()), fh)
+
+    def _predict_quantiles(self, fh: Any, X: Any, alpha: list[float]) -> pd.DataFrame:
+        samples = self._present_windows(X)
+        scores = self._scores(self._model(), samples)
+        quantiles = self._quantiles(scores, alpha, *samples.units())
+        names = self._get_varnames()
+        columns = pd.MultiIndex.from_product([names, alpha])
+        # (n_series, n_targets, horizon, n_levels)
+        by_target = np.moveaxis(quantiles, 2, 3)
+        flat = by_target.reshape(len(quantiles), -1, quantiles.shape[2])
+        return self._frame(flat, fh, columns)
+
+    def _quantiles(
+        self, scores: np.ndarray, levels: Sequence[float], loc: Any, scale: Any
+    ) -> np.ndarray:
+        """Compute quantiles in the units of the series."""
+        if self._calibration is None:
+            raise ValueError(
+                "This forecaster has no held-out errors to make intervals from: "
+                f"calibration={self.calibration!r}. Fit it with "
+                "calibration='refit' or 'split' on a series of at least 3 steps that "
+                "has values in its last half."
+            )
+        return self._calibration.quantiles(scores, levels, loc, scale)
+
+    def _frame(
+        self, forecasts: np.ndarray, fh: Any, columns: pd.Index | None = None
+    ) -> pd.DataFrame:
+        """Select the steps of `fh` from forecasts (n_series, n_columns, horizon)."""
+        parts, indices = {}, {}
+        for (key, memory), forecast in zip(
+            self._memories.items(), forecasts, strict=True
+        ):
+            steps = self._asked(fh, key, memory)
+            end = memory.y.index[-1]
+            if end not in indices:
+                cutoff = self.cutoff if key == () else _cutoff(memory.y)
+                indices[end] = fh.to_absolute_index(cutoff)
+            parts[key] = pd.DataFrame(
+                forecast.T[steps],
+                index=indices[end],
+                columns=self._columns if columns is None else columns,
+            )
+        return join_series(parts, self._levels)
+
+    def _asked(self, fh: Any, key: Key, memory: Memory) -> np.ndarray:
+        """Give the positions in the horizon that `fh` asks for."""
+        steps = self._steps(fh, memory.y)
+        if steps.min() < 1 or steps.max() > self.horizon_:
+            raise ValueError(
+                f"fh asks for the steps {steps.min()} to {steps.max()} after the end "
+                f"of the series {key or ''}, but {type(self).__name__} was fitted for "
+                f"steps 1 to {self.horizon_}. Fit it with a longer fh."
+            )
+        return steps - 1
+
+    # Updates
+
+    def _update(
+        self, y: pd.DataFrame, X: Any = None, update_params: bool = True
+    ) -> Self:
+        owner = type(self).__name__
+        y = same_columns(y, self._columns, "y", owner)
+        covariates = self._new_covariates(X)
+        memories, new = dict(self._memories), {}
+        for key, part in split_series(y).items():
+            old = memories.get(key)
+            rows = covariates.get(key)
+            if self._encoder is not None and rows is None:
+                raise ValueError(
+                    f"{owner} was fitted with covariates: update needs X for the new "
+                    "steps, with the columns of fit."
+                )
+            if old is None:
+                frame = regular(part)
+                mean, std = weighted_moments(_numbers(frame))
+                start, code = 0, 0
+            else:
+                frequency = getattr(old.y.index, "freqstr", None)
+                frame = regular(append_rows(old.y, part), frequency)
+                mean, std, code = old.mean, old.std, old.code
+                start = int(frame.index.get_loc(old.y.index[-1])) + 1
+            if rows is not None:
+                known = rows if old is None else append_rows(old.X, rows)
+                rows = known.reindex(frame.index)
+            memories[key] = Memory(frame, rows, mean, std, code)
+            new[key] = start
+        if update_params:
+            self._train_on(memories, new)
+        self._remember(memories)
+        return self
+
+    def _new_covariates(self, X: pd.DataFrame | None) -> dict[Key, pd.DataFrame]:
+        """Split the covariates of new steps; those of a forecaster without any go."""
+        return {} if X is None or self._encoder is None else split_series(X)
+
+    def _train_on(self, memories: dict[Key, Memory], new: dict[Key, int]) -> None:
+        """Learn from series whose steps are new from some position on."""
+
+    # Inspection and backtests
+
+    def _forecast_from(
+        self, y: pd.DataFrame, X: pd.DataFrame | None, origins: dict[Key, np.ndarray]
+    ) -> dict[Key, np.ndarray]:
+        """Forecast from many origins of series that hold more than the fitted ones.
+
+        Parameters
+        ----------
+        y, X : DataFrame
+            Whole series, regular.
+        origins : dict of tuple to ndarray of int
+            For each series, the positions of the last known steps, ascending.
+
+        Returns
+        -------
+        forecasts : dict of tuple to ndarray of shape (n_origins, n_targets, horizon)
+            Point forecasts.
+        """
+        samples = self._windows_from(y, X, origins)
+        scores = self._scores(self._model(), samples)
+        points = self._points(scores, *samples.units())
+        ends = np.cumsum([len(rows) for rows in origins.values()])[:-1]
+        return dict(zip(origins, np.split(points, ends), strict=True))
+
+    def _windows_from(
+        self, y: pd.DataFrame, X: pd.DataFrame | None, origins: dict[Key, np.ndarray]
+    ) -> Any:
+        """Give the windows of `_forecast_from`."""
+        from skattn._engine._windows import Origins
+
+        frames = {key: regular(part) for key, part in split_series(y).items()}
+        covariates = self._new_covariates(X)
+        series, chosen = [], []
+        for number, (key, rows) in enumerate(origins.items()):
+            memory = self._memories[key]
+            known = covariates.get(key)
+            if known is not None:
+                known = known.reindex(frames[key].index)
+            series.append(self._encode(replace(memory, y=frames[key], X=known)))
+            chosen += [Origins(number, int(row), int(row) + 1) for row in rows]
+        return self._store(series).samples(chosen)
+
+    def _time_names(self) -> list[str]:
+        """Name the steps of the window."""
+        memories = list(self._memories.values())
+        length = self.window_length_
+        if len(memories) > 1:
+            return [str(step) for step in range(1 - length, 1)]
+        labels = time_labels(memories[0].y.index[-length:])
+        return [""] * (length - len(labels)) + labels
+
+
+def _cutoff(frame: pd.DataFrame) -> pd.Index:
+    """Give the end of a series as sktime's cutoff."""
+    from sktime.datatypes._utilities import get_cutoff
+
+    return get_cutoff(frame, return_index=True)
+
+
+def _following(index: pd.Index, count: int) -> pd.Index:
+    """Give the times after the end of a regular index."""
+    if isinstance(index, pd.PeriodIndex):
+        return pd.period_range(index[-1] + 1, periods=count, freq=index.freq)
+    if isinstance(index, pd.DatetimeIndex):
+        frequency = index.freq or pd.infer_freq(index)
+        return pd.date_range(index[-1], periods=count + 1, freq=frequency)[1:]
+    step = index[-1] - index[-2] if len(index) > 1 else 1
+    return pd.RangeIndex(index[-1] + step, index[-1] + step * (count + 1), step)
+
+
+def _numbers(y: pd.DataFrame) -> np.ndarray:
+    """Give the values of a series, which may be missing but not infinite."""
+    values = y.to_numpy(dtype=np.float64)
+    if np.isinf(values).any():
+        raise ValueError("y contains infinity. Missing values are NaN.")
+    return values
