@@ -16,12 +16,12 @@ from skattn.datasets._cache import fetch_file
 _ETT_FREQUENCIES = {"ETTh1": "h", "ETTh2": "h", "ETTm1": "15min", "ETTm2": "15min"}
 
 _ETT_DESCRIPTION = """\
-Electricity transformer temperature ({name})
--------------------------------------------
+Oil temperature of an electricity transformer ({name})
+-----------------------------------------------------
 
-Oil temperature and loads of an electricity transformer in China, from July 2016 to June
-2018. ETTh1 and ETTm1 are of one transformer, ETTh2 and ETTm2 of another; ETTh are
-hourly (17,420 rows), ETTm every 15 minutes (69,680 rows).
+Oil temperature and loads, measured in China from July 2016 to June 2018. ETTh1 and
+ETTm1 are of one transformer, ETTh2 and ETTm2 of another; ETTh are hourly (17,420 rows),
+ETTm every 15 minutes (69,680 rows).
 
 =======  =====================
 column
@@ -42,8 +42,8 @@ in `frame`. They take 12 months of 30 days to train on, the next 4 to validate a
 Source: https://github.com/zhouhaoyi/ETDataset, CC BY-ND 4.0.
 
 - Zhou, H., Zhang, S., Peng, J., Zhang, S., Li, J., Xiong, H., Zhang, W. (2021).
-  Informer: Beyond Efficient Transformer for Long Sequence Time-Series Forecasting.
-  AAAI. arXiv:2012.07436
+  Proceedings of the AAAI Conference on Artificial Intelligence 35(12), 11106-11115.
+  arXiv:2012.07436
 """
 
 _CURRENCIES = ["AUD", "GBP", "CAD", "CHF", "CNY", "JPY", "NZD", "SGD"]

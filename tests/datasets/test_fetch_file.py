@@ -41,6 +41,7 @@ def server(monkeypatch):
         url = f"http://127.0.0.1:{server.server_port}/few.csv"
         remote = _cache.RemoteFile(url, f"sha256:{SHA256}")
         monkeypatch.setattr(_cache, "FILES", {NAME: remote})
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
