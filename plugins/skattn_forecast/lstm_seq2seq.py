@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import (
     KnownTokens,
+    LeanDropout,
     MaskedLSTM,
     ScoreHead,
     Tokens,
@@ -162,7 +163,7 @@ class _LSTMSeq2Seq(nn.Module):
         self.decoder = nn.LSTM(width, width, depth, batch_first=True, dropout=between)
         self.attention = _Attention(params.score, width)
         self.combine = nn.Linear(2 * width, width)
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
         self.head = ScoreHead(replace(data, horizon=1), width)  # alike for all steps
 
     def forward(

@@ -12,6 +12,7 @@ from torch.nn import functional
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import (
     KnownTokens,
+    LeanDropout,
     MaskedLSTM,
     ScoreHead,
     Tokens,
@@ -127,7 +128,7 @@ class _Reader(nn.Module):
     def __init__(self, params: InteractiveAttention) -> None:
         super().__init__()
         width = params.d_model
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
         self.lstm = MaskedLSTM(
             width,
             width // 2,
@@ -150,7 +151,9 @@ class _Interaction(nn.Module):
     ) -> None:
         super().__init__()
         self.is_joint = is_joint
-        self.own, self.other = own, other
+        cross: dict[str, Any] = {"kind": "cross"}
+        self.there = {**cross, "layer": "to_other", "queries": own, "keys": other}
+        self.back = {**cross, "layer": "from_other", "queries": other, "keys": own}
         self.project_own = nn.Linear(width, width)
         self.project_other = nn.Linear(width, width)
 
@@ -159,25 +162,15 @@ class _Interaction(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Give each state the context it finds on the other side."""
         own, other = self.project_own(h).tanh(), self.project_other(g).tanh()
-        there: dict[str, Any] = {
-            "layer": "to_other",
-            "queries": self.own,
-            "keys": self.other,
-        }
-        back: dict[str, Any] = {
-            "layer": "from_other",
-            "queries": self.other,
-            "keys": self.own,
-        }
         if self.is_joint:
             weights = _joint_weights(own, other, mask, other_mask)
             mirrored = weights.transpose(1, 2)
-            record(weights[:, None], kind="cross", normalised=False, **there)
-            record(mirrored[:, None], kind="cross", normalised=False, **back)
+            record(weights[:, None], normalised=False, **self.there)
+            record(mirrored[:, None], normalised=False, **self.back)
             return weights @ g, mirrored @ h
         own, other, h, g = own[:, None], other[:, None], h[:, None], g[:, None]
-        seen = attention(own, other, g, mask=other_mask, kind="cross", **there)
-        shown = attention(other, own, h, mask=mask, kind="cross", **back)
+        seen = attention(own, other, g, mask=other_mask, **self.there)
+        shown = attention(other, own, h, mask=mask, **self.back)
         return seen[:, 0], shown[:, 0]
 
 
@@ -250,7 +243,7 @@ class _InteractiveAttention(nn.Module):
         )
         self.compose = nn.Linear(3 * width, width)
         self.compose_other = nn.Linear(3 * width, width)
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
         self.head = _Head(data, width, has_future)
 
     def forward(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skattn.nn._attention import MultiheadAttention
+from skattn.nn._dropout import LeanDropout
 from skattn.nn._recording import Axis
 
 
@@ -169,10 +170,10 @@ class DecoderBlock(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(d_model, d_ff),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            LeanDropout(dropout),
             nn.Linear(d_ff, d_model),
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = LeanDropout(dropout)
 
     def forward(
         self,
