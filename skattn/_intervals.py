@@ -85,6 +85,23 @@ class ConformalResiduals:
         parts = [(scores + self.quantile(level)) * scale + loc for level in levels]
         return np.stack(parts, axis=-1)
 
+    def variance(self, scale: np.ndarray) -> np.ndarray:
+        """Give the mean squared error of point forecasts.
+
+        Parameters
+        ----------
+        scale : ndarray of shape (n, n_targets, 1)
+            Unit of each window, raw.
+
+        Returns
+        -------
+        variance : ndarray of shape (n, n_targets, horizon)
+            Raw; it never shrinks along the horizon.
+        """
+        squares = np.nansum(np.square(self.sorted, dtype=np.float64), axis=0)
+        mean = squares / np.maximum(self.counts, 1)
+        return np.maximum.accumulate(mean, axis=-1) * np.square(scale)
+
 
 class ConformalQuantiles:
     r"""Quantiles of a likelihood, moved so that they cover held-out targets.

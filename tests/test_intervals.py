@@ -131,6 +131,15 @@ def test_quantiles_around_point_forecasts_are_raw():
     np.testing.assert_allclose(got[..., 2], scores * scale + loc)
 
 
+def test_the_variance_is_the_mean_squared_error():
+    nan = math.nan
+    residuals = residuals_of([[1.0, 5.0, 0.0, nan], [-2.0, nan, 1.0, nan]])
+    scale = np.array([[[1.0]], [[10.0]]])
+    expected = np.array([[2.5, 25.0, 25.0, 25.0]])
+    np.testing.assert_array_equal(residuals.variance(scale)[0], expected)
+    np.testing.assert_array_equal(residuals.variance(scale)[1], 100 * expected)
+
+
 def test_only_so_many_windows_are_kept():
     """Of 5,000 windows 2,048, evenly spaced: their errors are 0, 1, 2, ..."""
     errors = np.arange(5000.0)

@@ -222,6 +222,14 @@ def test_quantiles_never_cross(name, spread):
     np.testing.assert_array_equal(shuffled, quantiles[..., order])
 
 
+def test_learnt_quantiles_meet_their_neighbours_without_crossing():
+    likelihood = QuantileLikelihood(LEVELS)
+    scores = draw_scores(likelihood, 2000, 2, 1, spread=5.0)
+    near = [level + 1e-16 * k for level in LEVELS for k in (-1, 0, 1, 2)]
+    quantiles = likelihood.quantiles(scores, np.sort(near), LOC, SCALE)
+    assert (np.diff(quantiles, axis=-1) >= 0).all()
+
+
 def test_quantiles_are_those_of_scipy():
     scores = draw_scores(Normal(), 4, 2, 3)
     sigma = (1e-3 + softplus(scores[..., 1])) * SCALE
@@ -305,6 +313,13 @@ def test_a_mean_count_far_below_zero_still_learns():
     NegativeBinomial()(scores, torch.tensor([[[0.0]]]), window).sum().backward()
     # Five counts, of which each pulls the logarithm of the mean, four a window's scale.
     assert scores.grad[0, 0, 0, 0].item() == pytest.approx(-20.0, rel=1e-4)
+
+
+def test_unknown_counts_do_no_harm_where_the_location_is_negative():
+    window = Window(*(torch.tensor([[[v]]]) for v in (-2.0, 1.0, 5.0, 4.0)))
+    scores = torch.zeros(1, 1, 1, 2)
+    unknown = torch.zeros(1, 1, 1)  # what stands for NaN: a count of -3
+    assert NegativeBinomial().element(scores, unknown, window).isfinite().all()
 
 
 def fitted(likelihood, target, window, steps=300):
