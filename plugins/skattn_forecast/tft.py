@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import (
     GatedAddNorm,
     GatedResidual,
+    InterpretableAttention,
     StatefulLSTM,
     VariableSelection,
     VariableTokens,
-    attention,
     check_sizes,
 )
 
@@ -119,12 +120,6 @@ class TFT(Architecture):
         check_sizes(
             self, "d_model", "num_heads", "num_layers", probabilities=["dropout"]
         )
-        if self.d_model % self.num_heads:
-            raise ValueError(
-                f"d_model={self.d_model} of TFT cannot be split into "
-                f"num_heads={self.num_heads} heads of equal width: choose a d_model "
-                "that is a multiple of num_heads."
-            )
         return _TFT(self, data)
 
 
@@ -143,36 +138,26 @@ class _TFT(nn.Module):
 
         statics = data.n_static + len(data.static_category_counts) + data.n_series
         self.contexts = _Contexts(data, width, dropout) if statics else None
-        context = statics > 0
-        self.select_past = VariableSelection(
-            channels + known,
-            width,
-            context=context,
-            dropout=dropout,
-            layer="past",
-            steps="time",
+        select = partial(
+            VariableSelection, d_model=width, context=statics > 0, dropout=dropout
         )
-        self.select_future = VariableSelection(
-            known,
-            width,
-            context=context,
-            dropout=dropout,
-            layer="future",
-            steps="horizon",
-        )
+        self.select_past = select(channels + known, layer="past", steps="time")
+        self.select_future = select(known, layer="future", steps="horizon")
         self.encoder = StatefulLSTM(width, width, params.num_layers, dropout)
         self.decoder = StatefulLSTM(width, width, params.num_layers, dropout)
         self.gate_local = GatedAddNorm(width, width, dropout=dropout)
         self.enrich = GatedResidual(
-            width,
-            width,
-            d_hidden=width,
-            context_features=width if context else 0,
-            dropout=dropout,
+            width, width, context_features=width if statics else 0, dropout=dropout
         )
-        self.attention = _InterpretableAttention(width, params.num_heads)
+        self.attention = InterpretableAttention(
+            width,
+            params.num_heads,
+            layer="attention",
+            queries="horizon",
+            keys=("time", "horizon"),
+        )
         self.gate_attention = GatedAddNorm(width, width, dropout=dropout)
-        self.feed_forward = GatedResidual(width, width, d_hidden=width, dropout=dropout)
+        self.feed_forward = GatedResidual(width, width, dropout=dropout)
         self.gate_output = GatedAddNorm(width, width, dropout=dropout)
         self.head = nn.Linear(width, data.n_targets * data.n_parameters)
         self.horizon, self.n_parameters = data.horizon, data.n_parameters
@@ -233,9 +218,7 @@ class _Contexts(nn.Module):
         self.select = VariableSelection(
             names, width, dropout=dropout, layer="static", steps="static"
         )
-        self.encode = GatedResidual(
-            width, width, d_hidden=width, dropout=dropout, groups=4
-        )
+        self.encode = GatedResidual(width, width, dropout=dropout, groups=4)
 
     def forward(
         self,
@@ -248,46 +231,9 @@ class _Contexts(nn.Module):
         codes = [] if static_categories is None else [static_categories]
         if series_id is not None:
             codes.append(series_id[:, None])
-        tokens = self.embed(
-            numbers, torch.cat(codes, dim=1)[..., None] if codes else None
-        )
+        joined = torch.cat(codes, dim=1)[..., None] if codes else None
+        tokens = self.embed(numbers, joined)  # (variables, batch, 1, d_model)
         return self.encode(self.select(tokens).expand(4, -1, -1, -1))
-
-
-class _InterpretableAttention(nn.Module):
-    """Let the horizon attend; all heads share the values, and their mean is taken."""
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.project_query = nn.Linear(width, width)
-        self.project_key = nn.Linear(width, width)
-        self.project_value = nn.Linear(width, width // num_heads)
-        self.project_out = nn.Linear(width // num_heads, width)
-
-    def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
-        """Attend: the steps of `query` are the last ones of `memory`."""
-        horizon, steps = query.shape[1], memory.shape[1]
-        causal = torch.ones(horizon, steps, dtype=torch.bool, device=query.device)
-        visible = causal.tril(steps - horizon)
-        if mask is not None:
-            real = functional.pad(mask, (0, horizon), value=True)
-            visible = visible & real[:, None, None]  # (batch, 1, horizon, steps)
-        value = self.project_value(memory)[:, None]
-        heads = attention(
-            self._split(self.project_query(query)),
-            self._split(self.project_key(memory)),
-            value.expand(-1, self.num_heads, -1, -1),
-            mask=visible.expand(len(query), 1, -1, -1),
-            layer="attention",
-            queries="horizon",
-            keys=("time", "horizon"),
-        )  # (batch, heads, horizon, d_model / heads)
-        return self.project_out(heads.mean(dim=1))
-
-    def _split(self, h: Tensor) -> Tensor:
-        # (batch, steps, d_model) -> (batch, heads, steps, d_head)
-        return h.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
 def _relative_time(x: Tensor, horizon: int) -> Tensor:

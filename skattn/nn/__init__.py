@@ -19,6 +19,7 @@ from skattn.nn._gates import (
     VariableTokens,
 )
 from skattn.nn._head import ScoreHead
+from skattn.nn._interpretable import InterpretableAttention
 from skattn.nn._patches import (
     HorizonHead,
     PatchTokens,
@@ -49,6 +50,7 @@ __all__ = [
     "GatedResidual",
     "GroupedLinear",
     "HorizonHead",
+    "InterpretableAttention",
     "KnownTokens",
     "LeanDropout",
     "MaskedLSTM",

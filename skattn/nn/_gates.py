@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skattn.nn._dropout import LeanDropout
 from skattn.nn._recording import Axis, record
 
 
@@ -115,7 +116,7 @@ class GatedAddNorm(nn.Module):
         groups: int | None = None,
     ) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = LeanDropout(dropout)
         # W_5 and W_4 in one product.
         self.gate = _linear(in_features, 2 * out_features, groups)
         self.norm = (
@@ -160,8 +161,8 @@ class GatedResidual(nn.Module):
         Width of :math:`a`.
     out_features : int
         Width of the output.
-    d_hidden : int
-        Width of :math:`\eta_1` and :math:`\eta_2`.
+    d_hidden : int, optional
+        Width of :math:`\eta_1` and :math:`\eta_2`; that of the output by default.
     context_features : int, default=0
         Width of the context :math:`c`; 0 for none.
     dropout : float, default=0
@@ -183,13 +184,18 @@ class GatedResidual(nn.Module):
         in_features: int,
         out_features: int,
         *,
-        d_hidden: int,
+        d_hidden: int | None = None,
         context_features: int = 0,
         dropout: float = 0.0,
         groups: int | None = None,
     ) -> None:
         super().__init__()
-        self.enter = _linear(in_features, d_hidden, groups)
+        d_hidden = out_features if d_hidden is None else d_hidden
+        # W_2, and the map of the skip connection where there is one, in one product.
+        self.widths = [d_hidden]
+        if in_features != out_features:
+            self.widths.append(out_features)
+        self.enter = _linear(in_features, sum(self.widths), groups)
         self.context = (
             nn.Linear(context_features, d_hidden, bias=False)
             if context_features
@@ -198,11 +204,6 @@ class GatedResidual(nn.Module):
         self.hidden = _linear(d_hidden, d_hidden, groups)
         self.leave = GatedAddNorm(
             d_hidden, out_features, dropout=dropout, groups=groups
-        )
-        self.skip = (
-            nn.Identity()
-            if in_features == out_features
-            else _linear(in_features, out_features, groups)
         )
 
     def forward(self, h: Tensor, context: Tensor | None = None) -> Tensor:
@@ -220,10 +221,11 @@ class GatedResidual(nn.Module):
         h : Tensor of shape (..., out_features)
             Transformed.
         """
-        hidden = self.enter(h)
+        hidden, *skip = self.enter(h).split(self.widths, dim=-1)
         if self.context is not None:
             hidden = hidden + self.context(context)
-        return self.leave(self.hidden(functional.elu(hidden)), self.skip(h))
+        hidden = self.hidden(functional.elu(hidden))
+        return self.leave(hidden, skip[0] if skip else h)
 
 
 class VariableTokens(nn.Module):
@@ -365,9 +367,7 @@ class VariableSelection(nn.Module):
         super().__init__()
         count = len(variables)
         self.names, self.layer, self.steps = variables, layer, steps
-        self.transform = GatedResidual(
-            d_model, d_model, d_hidden=d_model, dropout=dropout, groups=count
-        )
+        self.transform = GatedResidual(d_model, d_model, dropout=dropout, groups=count)
         self.select = (
             GatedResidual(
                 count * d_model,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skattn.nn._dropout import LeanDropout
 from skattn.nn._steps import last_step, take_steps
 
 State = tuple[Tensor, Tensor]
@@ -49,7 +50,7 @@ class StatefulLSTM(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = LeanDropout(dropout)
         widths = [input_size] + (num_layers - 1) * [hidden_size]
         self.layers = nn.ModuleList(
             nn.LSTM(width, hidden_size, batch_first=True) for width in widths
