@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from skattn._architecture import DataSpec as DataSpec
     from skattn._classifier import AttentionClassifier as AttentionClassifier
     from skattn._forecaster import AttentionForecaster as AttentionForecaster
+    from skattn._linear_forecaster import LinearForecaster as LinearForecaster
     from skattn._panel import (
         AttentionTimeSeriesClassifier as AttentionTimeSeriesClassifier,
     )
     from skattn._panel import (
         AttentionTimeSeriesRegressor as AttentionTimeSeriesRegressor,
     )
+    from skattn._pretrained import PretrainedNet as PretrainedNet
     from skattn._registry import get_architecture as get_architecture
     from skattn._registry import list_architectures as list_architectures
     from skattn._registry import register as register
@@ -49,6 +51,8 @@ _PUBLIC = {
     "DataSpec": "_architecture",
     "Float": "_search",
     "Int": "_search",
+    "LinearForecaster": "_linear_forecaster",
+    "PretrainedNet": "_pretrained",
     "architectures": None,
     "datasets": None,
     "exceptions": None,

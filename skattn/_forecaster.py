@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import Integral, Interval, StrOptions
 
-from skattn._architecture import Architecture, DataSpec
+from skattn._architecture import Architecture
 from skattn._base import (
     DEFAULT_ARCHITECTURE,
     ArchitectureParams,
@@ -47,14 +46,6 @@ _CONSTRAINTS = {
 
 # Updates and fine-tuning take small steps: they start from weights that fit.
 _SMALL_LR = 0.1
-
-# Optional tensors, and the fields of the DataSpec that tell of them.
-_FIELDS = {
-    "known": "n_known",
-    "known_categories": "known_category_counts",
-    "static": "n_static",
-    "static_categories": "static_category_counts",
-}
 
 
 class AttentionForecaster(ArchitectureParams, WindowForecaster):
@@ -463,35 +454,14 @@ default=None
         from skattn._engine._net import Blueprint, make_net
 
         likelihood = self._likelihood()
-        data = DataSpec(
-            task="forecasting",
-            input="series",
-            n_parameters=1 if likelihood is None else likelihood.n_parameters,
-            n_targets=len(self._columns),
-            length=self.window_length_,
-            horizon=self.horizon_,
-            n_series=self._n_series,
-            **self._describe_covariates(),
-        )
+        n_parameters = 1 if likelihood is None else likelihood.n_parameters
+        data = self._describe(n_parameters)
         has_skip = self.linear_skip is not None
         blueprint = Blueprint(self.architecture_, data, self.precision, has_skip)
         net = make_net(blueprint, likelihood or regression_loss(self.loss), options)
         if self.linear_skip == "ols":
             fit_linear(net.module_, samples, valid)
         return net
-
-    def _validation(self, series: Sequence[SeriesData], n_valid: list[int]) -> Any:
-        """Give the windows whose targets lie in the held-out steps."""
-        firsts = [
-            len(one) - n - 1 if n else len(one)
-            for one, n in zip(series, n_valid, strict=True)
-        ]
-        origins = self._origins(firsts, series)
-        total = sum(max(one.stop - one.first, 0) for one in origins)
-        step = 1
-        if self.windows_per_epoch is not None:
-            step = max(1, math.ceil(total / self.windows_per_epoch))
-        return self._store(series).samples(origins, step=step)
 
     def _count_validation(self, series: Sequence[SeriesData]) -> list[int]:
         none = [0] * len(series)
@@ -500,18 +470,7 @@ default=None
         n_windows = sum(one.stop - one.first for one in self._training_origins(series))
         if not stops_early(self.early_stopping, n_windows):
             return none
-        counts = [max(round(self.validation_fraction * len(one)), 1) for one in series]
-        counts = [
-            count if len(one) - count >= 2 else 0
-            for one, count in zip(series, counts, strict=True)
-        ]
-        if not any(counts):
-            raise ValueError(
-                f"early_stopping holds out {self.validation_fraction:.0%} of "
-                f"{max(map(len, series))} steps, which leaves nothing to train on. Set "
-                "early_stopping=False."
-            )
-        return counts
+        return self._hold_out(series)
 
     def _likelihood(self) -> Any:
         from skattn._engine._likelihoods import make_likelihood
@@ -520,43 +479,12 @@ default=None
             return None
         return make_likelihood(self.likelihood, self.quantiles)
 
-    @property
-    def _n_series(self) -> int:
-        """Number of codes of series; a single series has none."""
-        return len(self._codes) + 1 if len(self._codes) > 1 else 0
-
-    def _describe_covariates(self) -> dict[str, Any]:
-        """Give the fields of the DataSpec that concern channels and covariates."""
-        names = tuple(map(str, self._columns))
-        encoder = self._encoder
-        if encoder is None:
-            return {"n_channels": len(names), "channel_names": names}
-        names += tuple(encoder.past_names)
-        return {
-            "n_channels": len(names),
-            "channel_names": names,
-            "n_known": encoder.n_known,
-            "known_category_counts": encoder.known_category_counts,
-            "known_names": encoder.known_names,
-            "n_static": encoder.n_static,
-            "static_category_counts": encoder.static_category_counts,
-            "static_names": encoder.static_names,
-        }
-
     def _store(self, series: Sequence[SeriesData]) -> SeriesStore:
         from skattn._engine._runtime import PRECISIONS, resolve_device
-        from skattn._engine._windows import SeriesStore
 
         fitted = getattr(self, "net_", None)
-        store = SeriesStore(
-            series,
-            window_length=self.window_length_,
-            horizon=self.horizon_,
-            normalization=self.normalization,
-            offered=self._offered(),
-            dtype=PRECISIONS[self.precision],
-            device=resolve_device(self.device if fitted is None else fitted.device),
-        )
+        device = resolve_device(self.device if fitted is None else fitted.device)
+        store = self._lay_out(series, PRECISIONS[self.precision], device)
         architecture = self.architecture_
         if store.has_gaps and "observed" not in architecture.consumes:
             raise ValueError(
@@ -575,18 +503,8 @@ default=None
         return store
 
     def _offered(self) -> set[str]:
-        """Name the optional tensors that the net takes."""
-        offered = set(self.architecture_.consumes) & {"loc", "scale", "target"}
-        fields = self._describe_covariates()
-        for tensor, field in _FIELDS.items():
-            if fields.get(field):
-                offered.add(tensor)
-        if self._n_series:
-            offered.add("series_id")
-        has_effects = offered & {"known", "known_categories"}
-        if has_effects and self.normalization == "instance":
-            offered.add("scale")
-        return offered
+        consumed = set(self.architecture_.consumes) & {"loc", "scale", "target"}
+        return super()._offered() | consumed
 
     def _model(self) -> Any:
         return self.net_

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sktime.forecasting.base import BaseForecaster
 
+from skattn._architecture import DataSpec
 from skattn._base import MANY_SAMPLES
 from skattn._inputs._covariates import CovariateEncoder
 from skattn._inputs._panels import (
@@ -29,6 +30,16 @@ from skattn._time_index import regular, seasonal_period, time_labels
 # so many windows of all series.
 _TAIL_HORIZONS = 10
 _TAIL_WINDOWS = 2000
+
+
+# Optional tensors, and the fields of the DataSpec that tell of them.
+_FIELDS = {
+    "known": "n_known",
+    "known_categories": "known_category_counts",
+    "static": "n_static",
+    "static_categories": "static_category_counts",
+    "series_id": "n_series",
+}
 
 
 @dataclass
@@ -72,6 +83,7 @@ class WindowForecaster(BaseForecaster):
     window_length: int | None
     normalization: str | None
     calibration: str | None
+    validation_fraction: float
 
     @abstractmethod
     def _learn(self, series: Sequence[Any]) -> Any:
@@ -285,6 +297,89 @@ class WindowForecaster(BaseForecaster):
             Origins(number, first, stop)
             for number, (first, stop) in enumerate(zip(firsts, whole, strict=True))
         ]
+
+    def _validation(self, series: Sequence[Any], n_valid: list[int]) -> Any:
+        """Give the windows whose targets lie in the held-out steps."""
+        firsts = [
+            len(one) - n - 1 if n else len(one)
+            for one, n in zip(series, n_valid, strict=True)
+        ]
+        origins = self._origins(firsts, series)
+        total = sum(max(one.stop - one.first, 0) for one in origins)
+        limit = getattr(self, "windows_per_epoch", None)
+        step = 1 if limit is None else max(1, math.ceil(total / limit))
+        return self._store(series).samples(origins, step=step)
+
+    def _hold_out(self, series: Sequence[Any]) -> list[int]:
+        """Count the steps at the end of each series that are validation."""
+        counts = [max(round(self.validation_fraction * len(one)), 1) for one in series]
+        counts = [
+            count if len(one) - count >= 2 else 0
+            for one, count in zip(series, counts, strict=True)
+        ]
+        if not any(counts):
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} of "
+                f"{max(map(len, series))} steps leaves nothing to train on. Give more "
+                "data, or set early_stopping=False."
+            )
+        return counts
+
+    @property
+    def _n_series(self) -> int:
+        """Number of codes of series; a single series has none."""
+        return len(self._codes) + 1 if len(self._codes) > 1 else 0
+
+    def _describe(self, n_parameters: int = 1) -> DataSpec:
+        """Describe the windows to an architecture."""
+        names = tuple(map(str, self._columns))
+        encoder = self._encoder
+        covariates: dict[str, Any] = {}
+        if encoder is not None:
+            names += tuple(encoder.past_names)
+            covariates = {
+                "n_known": encoder.n_known,
+                "known_category_counts": encoder.known_category_counts,
+                "known_names": encoder.known_names,
+                "n_static": encoder.n_static,
+                "static_category_counts": encoder.static_category_counts,
+                "static_names": encoder.static_names,
+            }
+        return DataSpec(
+            task="forecasting",
+            input="series",
+            n_parameters=n_parameters,
+            n_channels=len(names),
+            channel_names=names,
+            n_targets=len(self._columns),
+            length=self.window_length_,
+            horizon=self.horizon_,
+            n_series=self._n_series,
+            **covariates,
+        )
+
+    def _offered(self) -> set[str]:
+        """Name the optional tensors that windows come with."""
+        data = self._describe()
+        offered = {name for name, field in _FIELDS.items() if getattr(data, field)}
+        has_effects = offered & {"known", "known_categories"}
+        if has_effects and self.normalization == "instance":
+            offered.add("scale")
+        return offered
+
+    def _lay_out(self, series: Sequence[Any], dtype: Any, device: Any) -> Any:
+        """Lay out series for windows."""
+        from skattn._engine._windows import SeriesStore
+
+        return SeriesStore(
+            series,
+            window_length=self.window_length_,
+            horizon=self.horizon_,
+            normalization=self.normalization,
+            offered=self._offered(),
+            dtype=dtype,
+            device=device,
+        )
 
     def _check_values(self, series: Sequence[Any], keys: Sequence[Key]) -> None:
         """Refuse series without any value."""

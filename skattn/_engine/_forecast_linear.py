@@ -279,13 +279,29 @@ class _Moments:
         self.cross += design.T @ goal
         self.square += float(goal.square().sum())
 
+    def centred(self) -> tuple[Tensor, ...]:
+        """Give means, covariances and the targets' squares, around the means."""
+        count = self.gram[-1, -1]
+        mean_x, mean_y = self.gram[-1, :-1] / count, self.cross[-1] / count
+        gram = self.gram[:-1, :-1] - count * torch.outer(mean_x, mean_x)
+        cross = self.cross[:-1] - count * torch.outer(mean_x, mean_y)
+        return mean_x, mean_y, gram, cross, self.square - count * mean_y.square().sum()
+
+    def join(self, other: _Moments) -> None:
+        """Count in the windows of both."""
+        self.gram += other.gram
+        self.cross += other.cross
+        self.square += other.square
+
     def error(self, weight: Tensor, bias: Tensor) -> float:
         """Sum the squared errors of a linear forecast."""
         full = torch.cat([weight, bias[None]])  # (width + 1, horizon)
         return float((full * (self.gram @ full)).sum() - 2 * (full * self.cross).sum())
 
 
-def fit_linear(net: Any, samples: Any, valid: Any = None) -> float | None:
+def fit_linear(
+    net: Any, samples: Any, valid: Any = None, *, refit: bool = False
+) -> float | None:
     """Set the linear forecast of a net, and its covariates' effects, in closed form.
 
     The normal equations are accumulated batch by batch. The ridge strength minimises
@@ -300,11 +316,14 @@ def fit_linear(net: Any, samples: Any, valid: Any = None) -> float | None:
         A `ForecastSum` with a linear forecast.
     samples, valid : WindowSamples
         Training and held-out windows.
+    refit : bool, default=False
+        Fit to the held-out windows too, once the strength is chosen.
 
     Returns
     -------
     strength : float or None
-        The chosen ridge strength, in units of the windows' mean square.
+        The chosen ridge strength, in units of the windows' mean square; None without
+        any window.
     """
     strength = None
     for number in range(_ROUNDS if len(net.effects) else 1):
@@ -312,7 +331,7 @@ def fit_linear(net: Any, samples: Any, valid: Any = None) -> float | None:
             _fit_effects(net, samples)
         train = _collect(net, samples)
         held_out = None if valid is None else _collect(net, valid)
-        strength = _fit_ridge(net.linear, train, held_out)
+        strength = _fit_ridge(net.linear, train, held_out, refit)
         if strength is None:
             break
     return strength
@@ -358,26 +377,24 @@ def _double_effects(net: Any) -> Any:
 
 
 def _fit_ridge(
-    linear: nn.Linear, train: _Moments, held_out: _Moments | None
+    linear: nn.Linear, train: _Moments, held_out: _Moments | None, refit: bool
 ) -> float | None:
     """Choose a strength and set a linear map by it."""
     count = float(train.gram[-1, -1])
     if count < 2:
         return None
-    mean_x, mean_y = train.gram[-1, :-1] / count, train.cross[-1] / count
-    centred = train.gram[:-1, :-1] - count * torch.outer(mean_x, mean_x)
-    covariance = train.cross[:-1] - count * torch.outer(mean_x, mean_y)
-    total = train.square - count * float(mean_y.square().sum())
-    values, vectors = torch.linalg.eigh(centred)
+    if held_out is not None and not held_out.gram[-1, -1]:
+        held_out = None
+    mean_x, mean_y, gram, cross, total = train.centred()
+    values, vectors = torch.linalg.eigh(gram)
     values = values.clamp(min=0.0)
-    rotated = vectors.T @ covariance
+    rotated = vectors.T @ cross
     unit = max(float(values.mean()), torch.finfo(torch.float64).tiny)
-    is_held_out = held_out is not None and float(held_out.gram[-1, -1]) > 0
     best = (float("inf"), STRENGTHS[-1])
     for strength in STRENGTHS:
         damped = values + strength * unit
         coefficients = rotated / damped[:, None]
-        if is_held_out and held_out is not None:
+        if held_out is not None:
             weight = vectors @ coefficients
             error = held_out.error(weight, mean_y - mean_x @ weight)
         else:
@@ -386,9 +403,15 @@ def _fit_ridge(
             freedom = 1 - (1 + float((values / damped).sum())) / count
             if freedom <= 0:
                 continue
-            error = max(total - float(explained), 0.0) / freedom**2
+            error = max(float(total - explained), 0.0) / freedom**2
         best = min(best, (error, strength))
-    weight = vectors @ (rotated / (values + best[1] * unit)[:, None])
+    if refit and held_out is not None:
+        train.join(held_out)
+        mean_x, mean_y, gram, cross, _ = train.centred()
+        penalty = best[1] * gram.diagonal().mean() * torch.eye(len(gram)).double()
+        weight = torch.linalg.solve(gram + penalty, cross)
+    else:
+        weight = vectors @ (rotated / (values + best[1] * unit)[:, None])
     with torch.no_grad():
         linear.weight.copy_(weight.T)
         linear.bias.copy_(mean_y - mean_x @ weight)

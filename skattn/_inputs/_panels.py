@@ -75,8 +75,15 @@ def append_rows(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     frame : DataFrame
         In order of time.
     """
-    kept = old[~old.index.isin(new.index)]
-    return pd.concat([kept, new[old.columns]]).sort_index()
+    kept, new = old[~old.index.isin(new.index)], new[old.columns]
+    both = {}
+    for name, dtype in old.dtypes.items():
+        kinds = (dtype, new[name].dtype)
+        if all(isinstance(kind, pd.CategoricalDtype) for kind in kinds):
+            # Joining different categories would make numbers of numbers.
+            labels = kinds[0].categories.union(kinds[1].categories, sort=False)
+            both[name] = pd.CategoricalDtype(labels)
+    return pd.concat([kept.astype(both), new.astype(both)]).sort_index()
 
 
 def same_columns(
