@@ -14,7 +14,7 @@ class LeanDropout(nn.Dropout):
 
     It does what `torch.nn.Dropout` does, whose random numbers take a third of the time
     of a training step of a small Transformer on the CPU. The probability is rounded to
-    a multiple of 1 / 65536. On other devices it is torch's own.
+    a multiple of 1 / 65536. On other devices, and compiled, it is torch's own.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class LeanDropout(nn.Dropout):
         """
         if not self.training or self.p == 0:
             return h
-        if h.device.type != "cpu":
+        if h.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(h)
         dropped = min(round(self.p * _VALUES), _VALUES - 1)
         count = h.numel()

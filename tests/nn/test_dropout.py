@@ -73,3 +73,11 @@ def test_nothing_happens_in_evaluation_or_without_a_probability(p):
     before = torch.get_rng_state()
     assert layer(h) is h
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_compiled_layer_is_one_graph():
+    compiled = torch.compile(LeanDropout(0.5), backend="eager", fullgraph=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        out = compiled(torch.ones(1000))
+    assert set(out.tolist()) == {0.0, 2.0}
