@@ -89,7 +89,8 @@ default=None
         points give the intervals, those of a likelihood's quantiles correct these.
         ``"refit"`` then trains the net that forecasts on the whole series; ``"split"``
         forecasts with the first net, for half the time. None trains once on the whole
-        series; intervals are then the likelihood's own.
+        series; intervals are then the likelihood's own, as those of ``predict_proba``
+        always are.
     past_covariates : sequence of str or None, default=None
         Columns of `X` that are known up to the present only; ``predict`` does not need
         them. All others have to be known for all steps of the horizon.
@@ -543,19 +544,17 @@ default=None
             return super()._quantiles(scores, levels, loc, scale)
         return likelihood.quantiles(scores, levels, loc, scale)
 
-    def _predict_var(self, fh: Any, X: Any = None, cov: bool = False) -> pd.DataFrame:
+    def _variances(self, scores: np.ndarray, loc: Any, scale: Any) -> np.ndarray:
         likelihood = self._likelihood()
         if likelihood is None:
-            return super()._predict_var(fh=fh, X=X, cov=cov)
-        samples = self._present_windows(X)
-        scores = self._scores(self.net_, samples)
-        return self._frame(likelihood.variance(scores, *samples.units()), fh)
+            return super()._variances(scores, loc, scale)
+        return likelihood.variance(scores, loc, scale)
 
     def _predict_proba(self, fh: Any, X: Any = None, marginal: bool = True) -> Any:
         likelihood = self._likelihood()
         if likelihood is None:
             return super()._predict_proba(fh=fh, X=X, marginal=marginal)
-        samples = self._present_windows(X)
+        samples = self._present_windows(X, fh)
         scores = self._scores(self.net_, samples)
         rows = [
             score[:, self._asked(fh, key, memory)]
@@ -602,7 +601,7 @@ default=None
             "time": self._time_names(),
             "channels": list(self.net_.module.data.channel_names),
         }
-        return self.net_, self._present_windows(X), names.get
+        return self.net_, self._present_windows(X, self.fh), names.get
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:

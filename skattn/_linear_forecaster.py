@@ -94,6 +94,7 @@ class LinearForecaster(WindowForecaster):
     >>> from skattn import LinearForecaster
     >>> y = load_airline()
     >>> LinearForecaster().fit(y, fh=[1, 2, 3]).predict().round().tolist()
+    [443.0, 411.0, 453.0]
     """
 
     _tags: ClassVar[dict[str, Any]] = {"capability:random_state": False}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -47,7 +48,7 @@ class Memory:
     """The end of one series, from which forecasts and updates go on."""
 
     y: pd.DataFrame
-    X: pd.DataFrame | None
+    X: Any  # DataFrame, or None without covariates
     mean: np.ndarray
     std: np.ndarray
     code: int
@@ -156,7 +157,7 @@ class WindowForecaster(BaseForecaster):
     ) -> dict[Key, pd.DataFrame]:
         """Learn the covariates; give those of each training series."""
         past, static = self._roles()
-        self._encoder = None
+        self._encoder: Any = None
         if X is None:
             if named := [*(past or ()), *(static or ())]:
                 raise ValueError(
@@ -405,11 +406,11 @@ class WindowForecaster(BaseForecaster):
 
     # Forecasting
 
-    def _present_windows(self, X: pd.DataFrame | None = None) -> Any:
+    def _present_windows(self, X: pd.DataFrame | None, fh: Any) -> Any:
         """Give the last window of each series, with known covariates after it."""
         from skattn._engine._windows import Origins
 
-        futures = self._futures(X)
+        futures = self._futures(X, fh)
         series = [
             self._encode(memory, futures.get(key))
             for key, memory in self._memories.items()
@@ -419,13 +420,21 @@ class WindowForecaster(BaseForecaster):
         ]
         return self._store(series).samples(origins)
 
-    def _futures(self, X: pd.DataFrame | None) -> dict[Key, pd.DataFrame]:
+    def _futures(self, X: pd.DataFrame | None, fh: Any) -> dict[Key, pd.DataFrame]:
         """Give the covariates of the steps after each series."""
-        if self._encoder is None or not self._encoder.known_names:
+        owner = type(self).__name__
+        if self._encoder is None:
+            if X is not None:
+                raise ValueError(
+                    f"{owner} was fitted without X and cannot use X to predict. Fit it "
+                    "with X, or leave it out."
+                )
+            return {}
+        if not self._encoder.known_names:
             return {}
         if X is None:
             raise ValueError(
-                f"{type(self).__name__} was fitted with the covariates "
+                f"{owner} was fitted with the covariates "
                 f"{list(self._encoder.known_names)}, which are known in the future: "
                 f"pass X for the {self.horizon_} steps after the series to predict, or "
                 "name them in past_covariates."
@@ -435,26 +444,44 @@ class WindowForecaster(BaseForecaster):
             raise ValueError(
                 f"X lacks the series {missing[:3]} ({len(missing)} in all)."
             )
-        futures = {}
-        for key, memory in self._memories.items():
-            wanted = _following(memory.y.index, self.horizon_)
-            absent = wanted[~wanted.isin(parts[key].index)]
-            if len(absent):
-                raise ValueError(
-                    f"X lacks the times {list(map(str, absent[:3]))} "
-                    f"({len(absent)} in all), at which covariates have to be known: "
-                    f"pass X for all {self.horizon_} steps after the series."
-                )
-            futures[key] = parts[key].loc[wanted]
-        return futures
+        return {
+            key: self._future(memory, parts[key], self._asked(fh, key, memory))
+            for key, memory in self._memories.items()
+        }
+
+    def _future(
+        self, memory: Memory, given: pd.DataFrame, asked: np.ndarray
+    ) -> pd.DataFrame:
+        """Give the covariates of each step of the horizon."""
+        times = _following(memory.y.index, self.horizon_)
+        present = times.isin(given.index)
+        if not present[asked].all():
+            absent = [str(time) for time in times[asked][~present[asked]]]
+            raise ValueError(
+                f"X lacks the times {absent[:3]} ({len(absent)} in all) of the "
+                f"covariates {list(self._encoder.known_names)}, which are known in the "
+                "future: pass X for every step of fh."
+            )
+        if present.all():
+            return given.loc[times]
+        absent = [str(time) for time in times[~present]]
+        warnings.warn(
+            f"X lacks the times {absent[:3]} ({len(absent)} in all) of the "
+            f"{self.horizon_} steps after the series. fh does not ask for them, but "
+            "the net sees the covariates of all: those of the step before stand in.",
+            UserWarning,
+            stacklevel=2,
+        )
+        rows = pd.concat([memory.X.iloc[-1:][given.columns], given.loc[times[present]]])
+        return rows.iloc[np.cumsum(present)].set_axis(times)
 
     def _predict(self, fh: Any, X: Any) -> pd.DataFrame:
-        samples = self._present_windows(X)
+        samples = self._present_windows(X, fh)
         scores = self._scores(self._model(), samples)
         return self._frame(self._points(scores, *samples.units()), fh)
 
     def _predict_quantiles(self, fh: Any, X: Any, alpha: list[float]) -> pd.DataFrame:
-        samples = self._present_windows(X)
+        samples = self._present_windows(X, fh)
         scores = self._scores(self._model(), samples)
         quantiles = self._quantiles(scores, alpha, *samples.units())
         names = self._get_varnames()
@@ -468,6 +495,19 @@ class WindowForecaster(BaseForecaster):
         self, scores: np.ndarray, levels: Sequence[float], loc: Any, scale: Any
     ) -> np.ndarray:
         """Compute quantiles in the units of the series."""
+        return self._calibrated().quantiles(scores, levels, loc, scale)
+
+    def _predict_var(self, fh: Any, X: Any = None, cov: bool = False) -> pd.DataFrame:
+        samples = self._present_windows(X, fh)
+        scores = self._scores(self._model(), samples)
+        return self._frame(self._variances(scores, *samples.units()), fh)
+
+    def _variances(self, scores: np.ndarray, loc: Any, scale: Any) -> np.ndarray:
+        """Compute variances in the units of the series, (n, n_targets, horizon)."""
+        return self._calibrated().variance(scale)
+
+    def _calibrated(self) -> Any:
+        """Give what is known of held-out errors, or say that nothing is."""
         if self._calibration is None:
             raise ValueError(
                 "This forecaster has no held-out errors to make intervals from: "
@@ -475,7 +515,7 @@ class WindowForecaster(BaseForecaster):
                 "calibration='refit' or 'split' on a series of at least 3 steps that "
                 "has values in its last half."
             )
-        return self._calibration.quantiles(scores, levels, loc, scale)
+        return self._calibration
 
     def _frame(
         self, forecasts: np.ndarray, fh: Any, columns: pd.Index | None = None

@@ -161,7 +161,12 @@ class SeriesStore:
         )
         self.means, self.stds = map(real, self.moments)
         self._steps = {
-            name: self._lay_out([getattr(one, name) for one in series], total, dtype)
+            name: self._lay_out(
+                # Room for the horizon is all that follows a series.
+                [getattr(one, name)[: len(one) + horizon] for one in series],
+                total,
+                dtype,
+            )
             for name in ("known", "known_categories")
             if name in self.offered
         }
