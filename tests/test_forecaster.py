@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -73,6 +74,17 @@ def weights_of(forecaster):
     }
 
 
+def memory_of(forecaster):
+    """What is kept of the one series."""
+    (memory,) = forecaster._memories.values()
+    return memory
+
+
+def units_of(forecaster):
+    memory = memory_of(forecaster)
+    return memory.mean.tolist(), memory.std.tolist()
+
+
 def same_weights(first, second):
     ours, theirs = weights_of(first), weights_of(second)
     return all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -121,10 +133,10 @@ def test_the_unit_and_level_of_the_series_do_not_count(airline, normalization):
 
 def test_a_linear_start_is_trained_on(airline):
     learned = make(linear_skip="learned", max_epochs=3).fit(airline, fh=[1, 2])
-    assert learned.net_.module_.skip.linear.weight.abs().max() > 0
+    assert learned.net_.module_.linear.weight.abs().max() > 0
     regressed = make(max_epochs=3).fit(airline, fh=[1, 2])
     longer = make(max_epochs=6).fit(airline, fh=[1, 2])
-    weight = "skip.linear.weight"
+    weight = "linear.weight"
     assert not torch.equal(weights_of(regressed)[weight], weights_of(longer)[weight])
 
 
@@ -198,11 +210,12 @@ def test_calibration_modes(airline):
         mode: make(calibration=mode).fit(airline, fh=[1, 2])
         for mode in ("refit", "split", None)
     }
-    assert_array_equal(fits["split"]._residuals.sorted, fits["refit"]._residuals.sorted)
+    split, refit = (fits[mode]._calibration.sorted for mode in ("split", "refit"))
+    assert_array_equal(split, refit)
     assert not same_weights(fits["split"], fits["refit"])
     with pytest.raises(ValueError, match=r"no held-out errors .* calibration=None"):
         fits[None].predict_interval()
-    assert len(fits["refit"]._residuals.sorted) == 20
+    assert len(refit) == 20
 
 
 def test_a_split_net_never_saw_the_tail(airline):
@@ -213,9 +226,8 @@ def test_a_split_net_never_saw_the_tail(airline):
         make(calibration="split").fit(each, fh=[1, 2]) for each in (airline, changed)
     ]
     assert same_weights(*fits)
-    assert fits[0]._mean == fits[1]._mean
-    assert fits[0]._scale == fits[1]._scale
-    residuals = [forecaster._residuals.sorted for forecaster in fits]
+    assert units_of(fits[0]) == units_of(fits[1])
+    residuals = [forecaster._calibration.sorted for forecaster in fits]
     assert not np.array_equal(*residuals)
 
 
@@ -424,9 +436,9 @@ def test_an_update_without_parameters_moves_the_window_alone(airline):
     predicted = forecaster.predict()
     assert list(predicted.index) == list(airline.index[130:133])
     # The same net over the same window, given all at once.
-    window = copy.deepcopy(forecaster)
     width = forecaster.window_length_ + forecaster.horizon_
-    assert_array_equal(window._recent.to_numpy()[:, 0], airline[130 - width : 130])
+    kept = memory_of(forecaster).y
+    assert_array_equal(kept.to_numpy()[:, 0], airline[130 - width : 130])
     in_steps = make(calibration="split").fit(airline[:120], fh=[1, 2, 3])
     for start in range(120, 130):
         in_steps.update(airline[start : start + 1], update_params=False)
@@ -479,7 +491,7 @@ def test_an_update_with_a_gap_fills_it_with_missing_values(kind):
     holed[40:43] = np.nan
     expected = make(window_length=8).fit(y[:40], fh=[1, 2])
     expected.update(holed[40:46], update_params=False)
-    assert_array_equal(jumped._recent, expected._recent)
+    assert_array_equal(memory_of(jumped).y, memory_of(expected).y)
     assert_array_equal(jumped.predict(), expected.predict())
     assert jumped.predict().index[0] == y.index[46]
 
@@ -491,7 +503,7 @@ def test_an_update_finds_its_columns_by_name(airline, update_params):
     expected.update(frame[120:130], update_params=update_params)
     found.update(frame[["a", "b"]][120:130], update_params=update_params)
     assert list(found.predict().columns) == ["b", "a"]
-    assert_array_equal(found._recent.iloc[-10:], frame[120:130])
+    assert_array_equal(memory_of(found).y.iloc[-10:], frame[120:130])
     assert_array_equal(found.predict(), expected.predict())
     assert same_weights(found, expected)
 
@@ -513,7 +525,7 @@ def test_an_update_with_other_columns_is_refused(airline):
 def test_a_nameless_series_is_updated_whatever_its_name(airline, names):
     forecaster = make().fit(airline[:120].rename(names[0]), fh=[1])
     forecaster.update(airline[120:].rename(names[1]), update_params=False)
-    assert_array_equal(forecaster._recent.iloc[-24:, 0], airline[120:])
+    assert_array_equal(memory_of(forecaster).y.iloc[-24:, 0], airline[120:])
     assert np.isfinite(forecaster.predict()).all()
 
 
@@ -598,26 +610,30 @@ def test_what_comes_after_the_cutoff_does_not_matter(airline):
 
 
 @pytest.mark.parametrize("normalization", ["last", "instance", None])
-def test_early_stopping_holds_out_the_end(airline, normalization):
+@pytest.mark.parametrize("linear_skip", ["learned", None])
+def test_early_stopping_holds_out_the_end(airline, normalization, linear_skip):
     """The tail decides when to stop, and neither scales nor weights before that."""
     n_tail = round(0.25 * len(airline))
     late, early = airline.copy(), airline.copy()
     late[-n_tail:] = late[-n_tail:].to_numpy()[::-1] * 5
     early[:n_tail] = early[:n_tail].to_numpy()[::-1] * 5
-    options = {"early_stopping": True, "validation_fraction": 0.25, "patience": 5}
-    fits = [
-        make(normalization=normalization, **options).fit(each, fh=[1, 2])
-        for each in (airline, late, early)
-    ]
+    options = {
+        "early_stopping": True,
+        "validation_fraction": 0.25,
+        "patience": 5,
+        "normalization": normalization,
+        "linear_skip": linear_skip,
+    }
+    fits = [make(**options).fit(each, fh=[1, 2]) for each in (airline, late, early)]
     trained = [forecaster.history_[:, "train_loss"] for forecaster in fits]
     assert trained[0] == trained[1] != trained[2]
-    assert (fits[0]._mean, fits[0]._scale) == (fits[1]._mean, fits[1]._scale)
+    assert units_of(fits[0]) == units_of(fits[1]) != units_of(fits[2])
     held_out = [forecaster.history_[:, "valid_loss"] for forecaster in fits]
     assert held_out[0] != held_out[1]
 
 
 def test_early_stopping_without_steps_to_train_on_is_refused():
-    with pytest.raises(ValueError, match=r"early_stopping holds out .* of 3 steps"):
+    with pytest.raises(ValueError, match=r"validation_fraction=0.9 of 3 steps"):
         make(early_stopping=True, validation_fraction=0.9).fit(waves(3), fh=[1])
 
 
@@ -626,7 +642,7 @@ def test_a_forecast_sees_only_its_window(airline):
     older = airline.copy()
     older[:-14] = 0.0
     other = copy.deepcopy(forecaster)
-    other._remember(older.to_frame())
+    other._remember({(): replace(memory_of(forecaster), y=older.to_frame())})
     assert_array_equal(other.predict(), forecaster.predict())
 
 
@@ -721,14 +737,7 @@ def test_an_interrupted_calibration_is_the_end_of_training(airline):
 def test_forecasts_that_are_not_finite_are_an_error(airline):
     forecaster = make(calibration="split").fit(airline, fh=[1, 2])
     with torch.no_grad():
-        forecaster.net_.module_.skip.linear.weight.fill_(torch.nan)
+        forecaster.net_.module_.linear.weight.fill_(torch.nan)
     for predict in (forecaster.predict, forecaster.predict_interval):
         with pytest.raises(ValueError, match="forecasts are not finite"):
             predict()
-
-
-def test_exogenous_series_are_left_out(airline):
-    X = pd.DataFrame({"x": np.arange(len(airline))}, index=airline.index)
-    with_x = make().fit(airline, X=X, fh=[1])
-    assert same_weights(with_x, make().fit(airline, fh=[1]))
-    assert "not used" in AttentionForecaster.__doc__
