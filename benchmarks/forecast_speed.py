@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +64,17 @@ PEERS: dict[str, dict[str, Any]] = {
 }
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """Time a call."""
-    start = time.perf_counter()
+def seconds(call: Callable[[], Any]) -> np.ndarray:
+    """Time a call: wall seconds and CPU seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - start
+    return np.array([time.perf_counter() - wall, time.process_time() - cpu])
 
 
-def median_seconds(call: Callable[[], Any], rounds: int = 9) -> float:
+def median_seconds(call: Callable[[], Any], rounds: int = 9) -> np.ndarray:
     """Time some calls after an uncounted one."""
     call()
-    return statistics.median(seconds(call) for _ in range(rounds))
+    return np.median([seconds(call) for _ in range(rounds)], axis=0)
 
 
 class Forecaster:
@@ -84,8 +83,8 @@ class Forecaster:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
 
-    def fit(self, y: pd.DataFrame) -> dict[str, float]:
-        """Train for one epoch; give seconds."""
+    def fit(self, y: pd.DataFrame) -> float:
+        """Train for one epoch; give the seconds of the epoch alone."""
         args = self.args
         self.forecaster = AttentionForecaster(
             make_architecture(args.architecture),
@@ -105,9 +104,8 @@ class Forecaster:
             device=args.device,
             random_state=0,
         )
-        steps = range(1, args.horizon + 1)
-        whole = seconds(lambda: self.forecaster.fit(y, fh=steps))
-        return {"fit": whole, "epoch": sum(self.forecaster.history_[:, "dur"])}
+        self.forecaster.fit(y, fh=range(1, args.horizon + 1))
+        return sum(self.forecaster.history_[:, "dur"])
 
     def predict_one(self) -> Any:
         """Forecast from the end of the training series."""
@@ -124,10 +122,9 @@ class HandWritten:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
 
-    def fit(self, y: pd.DataFrame) -> dict[str, float]:
-        """Train for one epoch; give seconds."""
+    def fit(self, y: pd.DataFrame) -> float:
+        """Train for one epoch; give the seconds of the epoch alone."""
         args = self.args
-        start = time.perf_counter()
         torch.manual_seed(0)
         values = y.to_numpy()
         self.mean, self.std = values.mean(axis=0), values.std(axis=0)
@@ -143,7 +140,7 @@ class HandWritten:
             horizon=args.horizon,
         )
         self.module = make_architecture(args.architecture).build(data)
-        trained = hand_loop(
+        return hand_loop(
             self.module,
             self.series,
             length=args.length,
@@ -151,8 +148,7 @@ class HandWritten:
             batch_size=args.batch,
             lr=LEARNING_RATE,
             device=args.device,
-        )
-        return {"fit": time.perf_counter() - start, "epoch": trained.seconds}
+        ).seconds
 
     def predict_one(self) -> Any:
         """Forecast from the end of the training series."""
@@ -189,15 +185,21 @@ def make_frame(n_steps: int, n_channels: int) -> pd.DataFrame:
 def measure(side: Any, y: pd.DataFrame, args: argparse.Namespace) -> dict[str, float]:
     """Time one side in all phases."""
     n_windows = len(y) - args.length - args.horizon + 1
-    found = side.fit(y)
-    for phase in ("fit", "epoch"):
-        found[phase] *= 1000 / (n_windows * y.shape[1])
+    epochs: list[float] = []
+    fit = seconds(lambda: epochs.append(side.fit(y)))
     origins = np.arange(args.length - 1, len(y), 8)
     many = median_seconds(lambda: side.predict_many(y, origins), 3)
-    return found | {
+    found = {
+        "fit": 1000 * fit / (n_windows * y.shape[1]),
         "predict_one_window": median_seconds(side.predict_one),
         "predict_many_windows": 1000 * many / (len(origins) * y.shape[1]),
     }
+    wall_and_cpu = {
+        f"{phase}{kind}": value
+        for phase, both in found.items()
+        for kind, value in zip(("", "_cpu"), both.tolist(), strict=True)
+    }
+    return {"epoch": 1000 * epochs[0] / (n_windows * y.shape[1]), **wall_and_cpu}
 
 
 def run_peer(name: str, y: pd.DataFrame, args: argparse.Namespace) -> dict[str, Any]:
@@ -235,9 +237,9 @@ def pair_of(
 ) -> dict[str, float | str]:
     """Put the phases that both sides have beside each other."""
     return {
-        f"{phase}_{role}": side[phase]
-        for phase in PHASES
-        if phase in subject and phase in against
+        f"{name}_{role}": side[name]
+        for name in subject
+        if name in against
         for role, side in (("subject", subject), ("against", against))
     }
 
@@ -309,18 +311,24 @@ def run(args: argparse.Namespace) -> Results:
     return results
 
 
-def phases_of(pairs: list[dict[str, str]]) -> Iterator[tuple[str, Any, Any]]:
-    """Give each phase that was measured, with the seconds of both sides."""
-    for phase in PHASES:
-        names = (f"{phase}_subject", f"{phase}_against")
-        if all(pairs[0].get(name) for name in names):
-            yield phase, *([float(row[name]) for row in pairs] for name in names)
+def sides_of(pairs: list[dict[str, str]], phase: str) -> list[list[float]]:
+    """Give the seconds of both sides in a phase; nothing where none were measured."""
+    names = (f"{phase}_subject", f"{phase}_against")
+    if not all(pairs[0].get(name) for name in names):
+        return []
+    return [[float(row[name]) for row in pairs] for name in names]
+
+
+def ratios(sides: list[list[float]]) -> tuple[float, float, float]:
+    """Quartiles of the ratio of the two sides."""
+    return quartiles(a / b for a, b in zip(*sides, strict=True))
 
 
 def table(results: Results) -> tuple[list[str], list[list[str]]]:
     """Summarise the pairs: medians, and quartiles of the ratios of their times."""
     header = ["of", "against", "architecture", "channels", "batch", "device", "threads"]
     header += ["phase", "pairs", "of (ms)", "against (ms)", "ratio", "quartiles"]
+    header += ["CPU-time ratio"]
     rows = []
     for key, pairs in results.groups(*KEY[:-1]).items():
         named = dict(zip(KEY, key, strict=False))
@@ -329,12 +337,16 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
             against = named["against"]
         first = [named["subject"], against, named["architecture"], named["channels"]]
         first += [named["batch"], named["device"], named["threads"]]
-        for phase, subject, other in phases_of(pairs):
-            ratio = quartiles(a / b for a, b in zip(subject, other, strict=True))
-            medians = (f"{1000 * quartiles(side)[1]:.4g}" for side in (subject, other))
+        for phase in PHASES:
+            if not (wall := sides_of(pairs, phase)):
+                continue
+            lower, median, upper = ratios(wall)
+            cpu = sides_of(pairs, f"{phase}_cpu")
             rows.append(
-                [*first, phase.replace("_", " "), str(len(pairs)), *medians]
-                + [f"{ratio[1]:.3f}", f"{ratio[0]:.3f}-{ratio[2]:.3f}"]
+                [*first, phase.replace("_", " "), str(len(pairs))]
+                + [f"{1000 * quartiles(side)[1]:.4g}" for side in wall]
+                + [f"{median:.3f}", f"{lower:.3f}-{upper:.3f}"]
+                + [f"{ratios(cpu)[1]:.3f}" if cpu else "-"]
             )
     return header, rows
 
