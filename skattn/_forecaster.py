@@ -457,8 +457,13 @@ default=None
         likelihood = self._likelihood()
         n_parameters = 1 if likelihood is None else likelihood.n_parameters
         data = self._describe(n_parameters)
-        has_skip = self.linear_skip is not None
-        blueprint = Blueprint(self.architecture_, data, self.precision, has_skip)
+        blueprint = Blueprint(
+            self.architecture_,
+            data,
+            self.precision,
+            self.linear_skip is not None,
+            self.normalization,
+        )
         net = make_net(blueprint, likelihood or regression_loss(self.loss), options)
         if self.linear_skip == "ols":
             fit_linear(net.module_, samples, valid)

@@ -134,7 +134,9 @@ class LinearForecaster(WindowForecaster):
         seen = [one.until(len(one) - n) for one, n in zip(series, n_valid, strict=True)]
         samples = self._store(seen).samples(self._training_origins(seen))
         valid = self._validation(series, n_valid) if any(n_valid) else None
-        module = ForecastSum(None, self._describe(), (), linear_skip=True).double()
+        module = ForecastSum(
+            None, self._describe(), (), True, self.normalization
+        ).double()
         self.strength_ = fit_linear(module, samples, valid, refit=self.refit)
         return module
 

@@ -111,12 +111,14 @@ class _CategoricalEffect(_Effect):
 class ForecastSum(nn.Module):
     r"""Add a linear forecast and effects of covariates to an architecture's forecast.
 
-    .. math:: \hat y = W x' + b + A (k_{T+h} - k_T) + s + f(x''),
-              \quad x'_t = x_t - A (k_t - k_T)
+    .. math:: \hat y = W x' + b + A (k_{T+h} - \bar k) + s + f(x''),
+              \quad x'_t = x_t - A (k_t - \bar k)
 
     where :math:`A` is the effect of covariates known in the future and :math:`s` that
-    of static ones and of the series itself. The architecture :math:`f` sees its window
-    :math:`x''` without the effects of those covariates that it does not consume.
+    of static ones and of the series itself; :math:`\bar k` is what the window's
+    normalisation has taken out: the covariates at the last known step, their mean, or
+    nothing. The architecture :math:`f` sees its window :math:`x''` without the effects
+    of those covariates that it does not consume.
 
     Parameters
     ----------
@@ -129,6 +131,8 @@ class ForecastSum(nn.Module):
         Tensors that the module takes itself.
     linear_skip : bool
         Whether there is a linear forecast.
+    normalization : {"last", "instance"} or None
+        What has been taken out of each window.
     """
 
     def __init__(
@@ -137,11 +141,14 @@ class ForecastSum(nn.Module):
         data: DataSpec,
         consumes: Collection[str],
         linear_skip: bool,
+        normalization: str | None,
     ) -> None:
         super().__init__()
         self.module = module
+        self.normalization = normalization
         self.consumes = frozenset(consumes)
         self.n_targets = data.n_targets
+        self.length = data.length
         self.linear = ZeroLinear(data.length, data.horizon) if linear_skip else None
         effects: dict[str, nn.Module] = {}
         if data.n_known and (linear_skip or "known" not in consumes):
@@ -212,7 +219,7 @@ class ForecastSum(nn.Module):
         length = x.shape[-1]
         added, hidden = [], []
         for name, effect in self.effects.items():
-            moved = self.relative(effect(given[name]), length, given)
+            moved = self.relative(effect(given[name]), given)
             added.append(moved)
             if name not in self.consumes:
                 hidden.append(moved)
@@ -227,28 +234,72 @@ class ForecastSum(nn.Module):
             linear = linear + self.linear(plain[:, : self.n_targets])
         return linear, self._without(x, hidden, given)
 
-    @staticmethod
-    def relative(effect: Tensor, length: int, given: Inputs) -> Tensor:
-        """Give effects in units of the window, relative to its last step.
+    def relative(self, effect: Tensor, given: Inputs) -> Tensor:
+        """Give effects in units of the window, relative to what was taken out of it.
 
         Parameters
         ----------
         effect : Tensor of shape (batch, n_targets, length + horizon)
             In units of the series.
-        length : int
-            Of the window.
         given : dict of str to Tensor
-            Holds ``scale`` where windows have a scale of their own.
+            What tells the real and measured steps, and ``scale`` where windows have a
+            scale of their own.
 
         Returns
         -------
         effect : Tensor of shape (batch, n_targets, length + horizon)
-            Zero at the last step of the window.
+            Its level, as that of the window, is zero.
         """
-        effect = effect - effect[..., length - 1 : length]
+        effect = effect - self.level(effect, self.seen(given))
         if "scale" not in given:
             return effect
         return effect / given["scale"][:, : effect.shape[1], None]
+
+    def seen(self, given: Inputs) -> Tensor | None:
+        """Tell which targets of the window are real and measured.
+
+        Parameters
+        ----------
+        given : dict of str to Tensor
+            Perhaps with ``observed`` or ``mask``.
+
+        Returns
+        -------
+        seen : Tensor of bool of shape (batch, n_targets or 1, length), or None
+            None where all are.
+        """
+        if "observed" in given:
+            return given["observed"][:, : self.n_targets]
+        return given["mask"][:, None] if "mask" in given else None
+
+    def level(self, effect: Tensor, seen: Tensor | None) -> Tensor:
+        """Compute what the normalisation takes out of effects.
+
+        Parameters
+        ----------
+        effect : Tensor of shape (batch, n_rows, length + horizon)
+            In units of the series.
+        seen : Tensor of bool of shape (batch, n_rows or 1, length), or None
+            Steps of the window that count; None where all do.
+
+        Returns
+        -------
+        level : Tensor of shape (batch, n_rows, 1)
+            Of each row.
+        """
+        window = effect[..., : self.length]
+        if self.normalization is None:
+            return torch.zeros_like(window[..., :1])
+        if self.normalization == "last":
+            if seen is None:
+                return window[..., -1:]
+            steps = torch.arange(self.length, device=seen.device)
+            last = (seen * steps).argmax(dim=-1, keepdim=True)
+            return window.gather(-1, last.expand(*window.shape[:-1], 1))
+        if seen is None:
+            return window.mean(dim=-1, keepdim=True)
+        count = seen.sum(dim=-1, keepdim=True).clamp(min=1)
+        return (window * seen).sum(dim=-1, keepdim=True) / count
 
     def _without(self, x: Tensor, effects: list[Tensor], given: Inputs) -> Tensor:
         """Take effects out of the targets, where these are real and measured."""
@@ -256,10 +307,8 @@ class ForecastSum(nn.Module):
             return x
         length = x.shape[-1]
         moved = torch.stack([effect[..., :length] for effect in effects]).sum(dim=0)
-        if "observed" in given:
-            moved = moved * given["observed"][:, : self.n_targets]
-        if "mask" in given:
-            moved = moved * given["mask"][:, None]
+        seen = self.seen(given)
+        moved = moved if seen is None else moved * seen
         targets = x[:, : self.n_targets] - moved
         return torch.cat([targets, x[:, self.n_targets :]], dim=1)
 
@@ -359,7 +408,7 @@ def _collect(net: Any, samples: Any) -> _Moments:
         x, added = inputs["x"], []
         length = x.shape[-1]
         for name, effect in net.effects.items():
-            added.append(net.relative(effect(inputs[name]), length, inputs))
+            added.append(net.relative(effect(inputs[name]), inputs))
         for moved in added:
             goal = goal - moved[..., length:]
         x = net._without(x, added, inputs)[:, : net.n_targets] * scale
@@ -424,22 +473,34 @@ def _fit_effects(net: Any, samples: Any) -> None:
     plain = _double_effects(net)
     weight = plain.linear.weight  # (horizon, length)
     names = list(plain.effects)
-    gram = cross = torch.zeros(())
+    n_targets, length = net.n_targets, net.length
     widths: list[int] = []
+    gram = cross = torch.zeros(())
     for inputs, target, scale in _batches(samples):
-        x = inputs["x"][:, : net.n_targets]
-        length = x.shape[-1]
-        columns = [plain.effects[name].design(inputs[name]).double() for name in names]
-        widths = [part.shape[1] for part in columns]
-        moved = plain.relative(torch.cat(columns, dim=1), length, {})
-        # A covariate moves the window too, and with it the linear forecast.
-        design = moved[..., length:] - moved[..., :length] @ weight.T
+        x = inputs["x"][:, :n_targets]
+        parts = [plain.effects[name].design(inputs[name]).double() for name in names]
+        columns, seen = torch.cat(parts, dim=1), plain.seen(inputs)
+        if not widths:
+            widths = [part.shape[1] for part in parts]
+            gram = columns.new_zeros(n_targets, sum(widths), sum(widths))
+            cross = columns.new_zeros(n_targets, sum(widths))
         rest = (target - plain.linear(x)) * scale
         known = (~rest.isnan().any(dim=-1)).double()  # (batch, n_targets)
         rest = rest.nan_to_num() * known[..., None]
-        gram = gram + torch.einsum("bt,bkh,bjh->tkj", known, design, design)
-        cross = cross + torch.einsum("bth,bkh->tk", rest, design)
-    penalty = _EFFECT_PENALTY * torch.eye(gram.shape[-1], dtype=torch.float64)
+        has_own_gaps = seen is not None and seen.shape[1] > 1
+        # Targets have one design, unless they have gaps of their own.
+        every = [slice(at, at + 1) for at in range(n_targets)]
+        for at in every if has_own_gaps else [slice(None)]:
+            own = None if seen is None else seen[:, at]
+            moved = columns - plain.level(columns, own)
+            window = moved[..., :length]
+            # A covariate moves the window too, and with it the linear forecast.
+            window = window if own is None else window * own
+            design = moved[..., length:] - window @ weight.T
+            squares = torch.einsum("bkh,bjh->bkj", design, design)
+            gram[at] += torch.einsum("bt,bkj->tkj", known[:, at], squares)
+            cross[at] += torch.einsum("bth,bkh->tk", rest[:, at], design)
+    penalty = _EFFECT_PENALTY * torch.eye(sum(widths), dtype=torch.float64)
     coefficients = torch.linalg.solve(gram + penalty, cross)  # (n_targets, n_columns)
     for name, part in zip(names, coefficients.split(widths, dim=1), strict=True):
         net.effects[name].set_coefficients(part)

@@ -83,18 +83,23 @@ class Blueprint:
         The estimator's parameter.
     linear_skip : bool, default=False
         Put a linear model beside the architecture's.
+    normalization : {"last", "instance"} or None, default=None
+        What is taken out of each forecasting window.
     """
 
     architecture: Architecture
     data: DataSpec
     precision: str
     linear_skip: bool = False
+    normalization: str | None = None
 
     def __call__(self) -> nn.Module:
         module = self.architecture.build(self.data)
         if self.data.task == "forecasting":
             consumes = self.architecture.consumes
-            module = ForecastSum(module, self.data, consumes, self.linear_skip)
+            module = ForecastSum(
+                module, self.data, consumes, self.linear_skip, self.normalization
+            )
         elif self.linear_skip:
             module = LinearSkip(module, self.data)
         return module.to(PRECISIONS[self.precision])

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from torch import nn
 
 from skattn import DataSpec
-from skattn._engine._linear import LinearSkip, fit_column_map, fit_step_map
+from skattn._engine._linear import LinearSkip, fit_column_map
 from skattn._engine._losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -15,7 +15,7 @@ from skattn._engine._losses import (
     Poisson,
     SquaredError,
 )
-from skattn._engine._samples import Target, TensorSamples
+from skattn._engine._samples import TensorSamples
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 3))
@@ -187,109 +187,10 @@ def test_the_linear_model_of_a_table_stays_what_it_is():
     assert all(parameter.requires_grad for parameter in module.module.parameters())
 
 
-WINDOW = {"task": "forecasting", "input": "series", "length": 6, "horizon": 4}
-FORECAST = DataSpec(**WINDOW, n_channels=3, n_targets=2)
-
-
-def test_the_linear_model_of_a_forecast_is_trained_on():
-    module = LinearSkip(Zero(FORECAST), FORECAST)
-    assert all(parameter.requires_grad for parameter in module.parameters())
-
-
 def test_only_the_head_starts_at_zero():
-    module = LinearSkip(Zero(FORECAST), FORECAST)
+    data = DataSpec("regression", "table", n_features=3, category_counts=(4,))
+    module = LinearSkip(Zero(data), data)
     assert not module.module.head.weight.any()
     assert not module.module.head.bias.any()
     assert module.module.body.weight.all()
     assert not any(parameter.any() for parameter in module.skip.parameters())
-
-
-def make_batches(n=40, noise=0.5, unknown=(), seed=0):
-    """Windows of two targets and a covariate, in batches of 16."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, 3, 6)).cumsum(axis=2)
-    true = rng.normal(size=(6, 4)) / 3
-    target = x[:, :2] @ true + 0.7 + noise * rng.normal(size=(n, 2, 4))
-    for row in unknown:
-        target[row, row % 2, -1] = np.nan
-    batches = [
-        (
-            {"x": torch.from_numpy(x[start : start + 16])},
-            Target(torch.from_numpy(target[start : start + 16]), None),
-        )
-        for start in range(0, n, 16)
-    ]
-    design, goal = x[:, :2].reshape(-1, 6), target.reshape(-1, 4)
-    known = ~np.isnan(goal).any(axis=1)
-    return batches, design[known], goal[known]
-
-
-def ridge_at_gcv_optimum(design, goal):
-    """Try all strengths with the influence matrix written out."""
-    n = len(design)
-    centred = design - design.mean(axis=0)
-    unit = np.linalg.eigvalsh(centred.T @ centred).mean()
-    best = (np.inf,)
-    for strength in 10.0 ** np.arange(-4, 4):
-        gram = centred.T @ centred + strength * unit * np.eye(design.shape[1])
-        influence = centred @ np.linalg.solve(gram, centred.T) + 1 / n
-        residual = goal - influence @ goal
-        score = (residual**2).sum() / (1 - np.trace(influence) / n) ** 2
-        if score < best[0]:
-            weight = np.linalg.solve(gram, centred.T @ goal)
-            best = (score, strength, weight)
-    _, strength, weight = best
-    return strength, weight, goal.mean(axis=0) - design.mean(axis=0) @ weight
-
-
-@pytest.mark.parametrize(
-    ("n", "noise", "unknown", "strength"),
-    [
-        (40, 0.01, (), 1e-4),
-        (40, 1.0, (), 0.1),
-        (40, 1.0, (0, 3, 17), 0.1),
-        (5, 3.0, (0, 3), 1000.0),
-        (4, 1.0, (), 1.0),  # 0.001, if the mean were no parameter
-    ],
-)
-def test_ridge_at_the_optimum_of_gcv(n, noise, unknown, strength):
-    batches, design, goal = make_batches(n, noise, unknown)
-    module = LinearSkip(Zero(FORECAST), FORECAST).double()
-    fit_step_map(module.skip, iter(batches))
-    found, weight, bias = ridge_at_gcv_optimum(design, goal)
-    assert found == pytest.approx(strength)
-    linear = module.skip.linear
-    np.testing.assert_allclose(linear.weight.detach().T, weight, atol=1e-8)
-    np.testing.assert_allclose(linear.bias.detach(), bias, atol=1e-8)
-
-
-def test_targets_are_forecast_alike_and_covariates_ignored():
-    batches, _, _ = make_batches()
-    module = LinearSkip(Zero(FORECAST), FORECAST).double()
-    fit_step_map(module.skip, iter(batches))
-    x = batches[0][0]["x"]
-    with torch.no_grad():
-        scores = module.skip(x)
-        assert scores.shape == (16, 2, 4)
-        torch.testing.assert_close(module.skip(x[:, [1, 0, 2]]), scores[:, [1, 0]])
-        x[:, 2] = 77.0
-        assert torch.equal(module.skip(x), scores)
-
-
-@pytest.mark.parametrize("rows", [0, 1])
-def test_too_few_windows_leave_zeros(rows):
-    data = DataSpec(**WINDOW, n_channels=1, n_targets=1)
-    module = LinearSkip(Zero(data), data).double()
-    x, target = torch.ones(3, 1, 6), torch.ones(3, 1, 4)
-    target[rows:] = torch.nan
-    fit_step_map(module.skip, iter([({"x": x}, Target(target, None))]))
-    assert not any(parameter.any() for parameter in module.skip.parameters())
-
-
-def test_constant_windows_give_their_mean():
-    data = DataSpec(**WINDOW, n_channels=1, n_targets=1)
-    module = LinearSkip(Zero(data), data).double()
-    x, target = torch.ones(8, 1, 6), torch.full((8, 1, 4), 3.0)
-    fit_step_map(module.skip, iter([({"x": x}, Target(target, None))]))
-    with torch.no_grad():
-        torch.testing.assert_close(module.skip(x.double()), target.double())
