@@ -56,6 +56,9 @@ SIZES = {
 
 LEARNING_RATE = 1e-4
 
+# Of fewer, the forecaster uses those that reach beyond the end too, and the loop not.
+LEAST_WINDOWS = 1000
+
 # The same architecture in other libraries, or their nearest, with the windows and the
 # number of a peer's steps.
 PEERS: dict[str, dict[str, Any]] = {
@@ -373,6 +376,8 @@ def main() -> None:
     if args.fast:
         args.rows, args.channels, args.length, args.horizon = 1200, 2, 96, 24
         args.pairs = args.peer_pairs = args.peer_steps = 1
+    if args.rows - args.length - args.horizon + 1 < LEAST_WINDOWS:
+        parser.error(f"--rows leaves fewer than {LEAST_WINDOWS} windows to compare")
     use_threads(args.threads)
     print(as_text(*table(run(args))))
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import airline
+import forecast_memory
+import forecast_speed
 import imports
 import overhead
 import panels
@@ -21,6 +23,8 @@ TITLES = {
     "imports": ("Imports", imports),
     "tables": ("Tables", tables),
     "panels": ("Panels of series, default splits", panels),
+    "forecast_speed": ("Forecasting: time", forecast_speed),
+    "forecast_memory": ("Forecasting: memory", forecast_memory),
     "airline": ("Airline, last 36 months held out", airline),
 }
 
