@@ -322,7 +322,6 @@ def test_the_variable_that_matters_gets_the_weight():
     (future,) = (record for record in received if record.layer == "future")
     importance = future.weights.mean(dim=(0, 1, 2))
     assert importance.argmax() == 2
-    assert importance[2] > 0.5
 
 
 @pytest.mark.parametrize("name", ["d_model", "num_heads", "num_layers"])
