@@ -354,7 +354,9 @@ class WindowSamples:
             A forecast is ``scores * scale + loc``.
         """
         rows = torch.arange(len(self), device=self.store.device)
-        parts = [self._gather(part, False, False)[2] for part in rows.split(1024)]
+        parts = [
+            self._gather(part, self._is_padded, False)[2] for part in rows.split(1024)
+        ]
         loc, scale = (
             torch.cat([part[at] for part in parts]).cpu().double().numpy()
             for at in (0, 1)
@@ -412,13 +414,15 @@ class WindowSamples:
             steps = torch.arange(context.shape[-1], device=context.device)
             last = (known * steps).argmax(dim=-1, keepdim=True)
             return context.gather(-1, last), one
-        if known is None:
-            spread, mean = torch.std_mean(context, dim=-1, correction=0, keepdim=True)
-        else:
+        # The same sums with and without gaps elsewhere, so that no bit depends on them.
+        count: Tensor | int = context.shape[-1]
+        if known is not None:
             count = known.sum(dim=-1, keepdim=True).clamp(min=1)
-            mean = context.sum(dim=-1, keepdim=True) / count
-            deviation = torch.where(known, context - mean, 0.0)
-            spread = (deviation.square().sum(dim=-1, keepdim=True) / count).sqrt()
+        mean = context.sum(dim=-1, keepdim=True) / count
+        deviation = context - mean
+        if known is not None:
+            deviation = torch.where(known, deviation, 0.0)
+        spread = (deviation.square().sum(dim=-1, keepdim=True) / count).sqrt()
         return mean, torch.where(spread > _LEAST_SCALE, spread, one)
 
 
