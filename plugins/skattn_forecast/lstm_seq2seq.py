@@ -55,8 +55,8 @@ class LSTMSeq2Seq(Architecture):
         How a state of the decoder and one of the encoder are compared.
     teacher_forcing : float, default=0.5
         Probability that a training batch is fed with the true values instead of the
-        forecasts, from 0 to 1. The papers force always, which is fastest, but the net
-        then never meets its own errors.
+        forecasts, from 0 to 1. The papers force always; the net then never meets its
+        own errors.
     dropout : float, default=0.1
         Probability of dropping a unit of the tokens and of the last representation.
 
@@ -177,7 +177,7 @@ class _LSTMSeq2Seq(nn.Module):
     ) -> Tensor:
         """Compute raw scores; see `Architecture`."""
         data = self.data
-        covariates = self.known(known, known_categories).expand(len(x), -1, -1)
+        covariates = self.known(known, known_categories).expand(x.shape[0], -1, -1)
         past, future = covariates.split([data.length, data.horizon], dim=1)
         tokens = self.dropout(self.tokens(x, observed, mask=mask) + past)
         memory = self.norm(self.encoder(tokens, mask))  # (batch, length, d_model)

@@ -294,5 +294,5 @@ class _InteractiveAttention(nn.Module):
             measured = functional.pad(observed[:, self.first_other :], ahead)
             parts.append(self.other_tokens(past, measured, mask=mask))
         if self.known is not None:
-            parts.append(self.known(known, known_categories).expand(len(x), -1, -1))
+            parts.append(self.known(known, known_categories).expand(x.shape[0], -1, -1))
         return torch.stack(parts).sum(dim=0)  # (batch, length + horizon, d_model)

@@ -39,8 +39,9 @@ class Transformer(Architecture):
       each sees all others.
     - ``"autoregressive"``: :math:`q_j = W_f\, \hat y_{j-1}`, the forecast before it,
       beginning with the last value of the window, and a step sees only those before
-      it. While training, the true values stand in for the forecasts. Of a distribution
-      the location is fed back.
+      it. While training, the true values stand in for the forecasts; the net never
+      meets its own errors, which may grow over a long horizon. Of a distribution the
+      location is fed back.
 
     In classification and regression the scores are a linear map of the mean of
     :math:`M` over time; there is no decoder.
@@ -246,7 +247,7 @@ class _Forecaster(nn.Module):
         positions = positions + torch.arange(horizon, device=x.device)
         future = covariates[:, length:] + sinusoidal_positions(positions, h.shape[-1])
         if self.is_direct:
-            queries = (self.queries + future).expand(len(x), -1, -1)
+            queries = (self.queries + future).expand(x.shape[0], -1, -1)
             return self.score(self.decoder(queries, memory, mask, causal=False))
         first = x[:, : self.data.n_targets, -1:]  # (batch, n_targets, 1)
         if observed is not None:
