@@ -90,6 +90,41 @@ def test_shuffling_leaves_the_global_state_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def drawn(limit, batch_size=4, n=20, epochs=1, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    batches = Batches(make_table(n), batch_size, generator, CPU, limit)
+    rows = []
+    for _ in range(epochs):
+        epoch = list(batches)
+        assert len(epoch) == len(batches)
+        rows.append([int(row) for _, target in epoch for row in target.values])
+    return rows
+
+
+def test_an_epoch_may_draw_a_part_of_the_samples():
+    first, second = drawn(limit=9, epochs=2)
+    assert len(first) == len(second) == 9
+    assert first != second
+    assert drawn(limit=9, epochs=2) == [first, second]
+    # Draws are independent of each other, so that some rows come twice.
+    (many,) = drawn(limit=5000, n=5001)
+    assert len(set(many)) < 4000
+    assert np.mean(many) == pytest.approx(2500, rel=0.05)
+
+
+@pytest.mark.parametrize("limit", [20, 21, None])
+def test_a_limit_that_is_no_limit_changes_nothing(limit):
+    assert drawn(limit) == drawn(None)
+    assert sorted(drawn(limit)[0]) == list(range(20))
+
+
+def test_a_limit_concerns_training_alone():
+    batches = Batches(make_table(), 6, None, CPU, limit=3)
+    assert batches.count == 20
+    values = torch.cat([target.values for _, target in batches])
+    assert values.tolist() == list(range(20))
+
+
 def test_rows_may_be_repeated_and_weighed():
     weight = np.array([0.5, 1.0, 1.5])
     samples = make_table().at(np.array([3, 3, 7]), weight)
