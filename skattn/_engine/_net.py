@@ -498,7 +498,8 @@ def train(
         The same, trained, with the best weights if there was validation.
     """
     if options.batch_size == "auto":
-        net.batch_size = automatic_batch_size(len(samples))
+        drawn = len(samples) if net.epoch_size is None else net.epoch_size
+        net.batch_size = automatic_batch_size(min(len(samples), drawn))
     else:
         net.batch_size = options.batch_size
     net.max_epochs = options.max_epochs if epochs is None else epochs

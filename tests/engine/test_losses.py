@@ -25,6 +25,7 @@ from skattn._engine._losses import (
     SquaredError,
     regression_loss,
 )
+from skattn._engine._samples import Window
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.normal(size=(40, 2))
@@ -170,3 +171,21 @@ def test_names():
     assert regression_loss("quantile", 0.1).quantile == 0.1
     with pytest.raises(ValueError, match="needs the parameter quantile"):
         regression_loss("quantile")
+
+
+@pytest.mark.parametrize("name", ["squared_error", "absolute_error", "huber"])
+def test_forecasts_are_compared_in_units_of_the_series(name):
+    """A window ten times as wide counts as its raw numbers do."""
+    rng = np.random.default_rng(1)
+    scores, target = rng.normal(size=(2, 6, 2, 3))
+    target[0, 0, 0] = target[3, 1] = np.nan
+    scale = rng.uniform(0.1, 10.0, size=(6, 2, 1))
+    loc, mean, std = rng.normal(size=(3, 6, 2, 1))
+    window = Window(*map(torch.from_numpy, (loc, scale, mean, std)))
+    loss = regression_loss(name)
+    found = loss(torch.from_numpy(scores), torch.from_numpy(target), window)
+    # Neither level of the window nor units of the series count.
+    expected = run(loss, scores * scale + loc, target * scale + loc)
+    np.testing.assert_allclose(found, expected)
+    assert not np.allclose(found, run(loss, scores, target))
+    assert loss.error(torch.zeros(1, 1), torch.ones(1, 1)).shape == (1,)

@@ -648,3 +648,38 @@ def test_a_linear_skip_starts_with_a_head_of_zeros():
     assert not module.module.head.weight.any()
     assert not module.module.head.bias.any()
     assert not module(torch.ones(2, 3)).any()
+
+
+class Counted:
+    """Samples that count how often each is taken."""
+
+    def __init__(self, samples):
+        self.samples = samples
+        self.counts = np.zeros(len(samples), dtype=int)
+
+    def __len__(self):
+        return len(self.samples)
+
+    def take(self, positions):
+        np.add.at(self.counts, positions.numpy(), 1)
+        return self.samples.take(positions)
+
+
+def test_an_epoch_of_drawn_samples():
+    """Validation sees all of its own, however few are drawn."""
+    training, valid = Counted(make_samples(200)), Counted(make_samples(40, seed=1))
+    net = fit(training, valid, windows_per_epoch=16, max_epochs=3)
+    assert training.counts.sum() == 3 * 16
+    assert np.count_nonzero(training.counts) > 30
+    assert (valid.counts == valid.counts[0]).all()
+    assert valid.counts[0] >= 3
+    assert np.isfinite(net.history[:, "train_loss"]).all()
+    whole = Counted(make_samples(30))
+    fit(whole, windows_per_epoch=30, max_epochs=2)
+    assert (whole.counts == 2).all()
+
+
+def test_the_automatic_batch_size_counts_what_an_epoch_draws():
+    assert fit(make_samples(500), batch_size="auto").batch_size == 32
+    drawn = fit(make_samples(500), batch_size="auto", windows_per_epoch=130)
+    assert drawn.batch_size == 16
