@@ -98,6 +98,7 @@ def fit_neuralforecast(
         fc_dropout=DROPOUT,
         patch_len=PATCH_LENGTH,
         stride=STRIDE,
+        res_attention=False,
         revin_subtract_last=False,
         loss=MSE(),
         learning_rate=args.lr,
