@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from skattn import testing as testing
     from skattn._architecture import Architecture as Architecture
     from skattn._architecture import DataSpec as DataSpec
+    from skattn._backtest import backtest as backtest
     from skattn._classifier import AttentionClassifier as AttentionClassifier
     from skattn._forecaster import AttentionForecaster as AttentionForecaster
     from skattn._linear_forecaster import LinearForecaster as LinearForecaster
@@ -54,6 +55,7 @@ _PUBLIC = {
     "LinearForecaster": "_linear_forecaster",
     "PretrainedNet": "_pretrained",
     "architectures": None,
+    "backtest": "_backtest",
     "datasets": None,
     "exceptions": None,
     "get_architecture": "_registry",
