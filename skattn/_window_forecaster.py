@@ -554,6 +554,12 @@ class WindowForecaster(BaseForecaster):
         self, y: pd.DataFrame, X: Any = None, update_params: bool = True
     ) -> Self:
         owner = type(self).__name__
+        fitted = 1 if self._levels is None else len(self._levels)
+        if y.index.nlevels != fitted:
+            raise ValueError(
+                f"The index of y has {y.index.nlevels} levels, but {owner} was fitted "
+                f"to one of {fitted}: update a series by a series, a panel by a panel."
+            )
         y = same_columns(y, self._columns, "y", owner)
         covariates = self._new_covariates(X)
         memories, new = dict(self._memories), {}
@@ -579,6 +585,9 @@ class WindowForecaster(BaseForecaster):
                 rows = known.reindex(frame.index)
             memories[key] = Memory(frame, rows, mean, std, code)
             new[key] = start
+        series = {key: self._encode(memories[key]) for key in new}
+        unknown = [key for key in new if key not in self._memories]
+        self._check_values([series[key] for key in unknown], unknown)
         if update_params:
             self._train_on(memories, new)
         self._remember(memories)

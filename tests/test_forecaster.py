@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from _forecasting import SMALL, make, memory_of, same_weights, waves, weights_of
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from skorch.callbacks import Callback
@@ -25,7 +26,6 @@ from sktime.performance_metrics.forecasting import (
 from sktime.split import ExpandingWindowSplitter, SlidingWindowSplitter
 from sktime.transformations.series.boxcox import LogTransformer
 
-from skattn import AttentionForecaster
 from skattn.architectures import (
     BidirectionalAttention,
     SelfAttention,
@@ -35,7 +35,6 @@ from skattn.architectures import (
 # sktime's own forecasters and pipelines announce a change of sktime 1.3.
 announced = pytest.mark.filterwarnings("ignore:The default of config:FutureWarning")
 
-SMALL = SelfAttention(d_model=8, num_heads=2, num_layers=1)
 ALL = [
     SMALL,
     TemporalAttention(d_model=8),
@@ -46,48 +45,14 @@ each_architecture = pytest.mark.parametrize(
 )
 
 
-def make(architecture=SMALL, **params):
-    defaults = {
-        "max_epochs": 2,
-        "calibration": None,
-        "random_state": 0,
-        "num_threads": 1,
-    }
-    return AttentionForecaster(architecture, **{**defaults, **params})
-
-
 @pytest.fixture(scope="module")
 def airline():
     return load_airline()
 
 
-def waves(n=60, index=None, seed=0):
-    rng = np.random.default_rng(seed)
-    values = 10 + np.sin(np.arange(n) / 2) + 0.1 * rng.normal(size=n)
-    return pd.Series(values, index=index, name="waves")
-
-
-def weights_of(forecaster):
-    return {
-        name: tensor.clone()
-        for name, tensor in forecaster.net_.module_.state_dict().items()
-    }
-
-
-def memory_of(forecaster):
-    """What is kept of the one series."""
-    (memory,) = forecaster._memories.values()
-    return memory
-
-
 def units_of(forecaster):
     memory = memory_of(forecaster)
     return memory.mean.tolist(), memory.std.tolist()
-
-
-def same_weights(first, second):
-    ours, theirs = weights_of(first), weights_of(second)
-    return all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 # Accuracy
