@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import Integral, Interval, StrOptions
+from sktime.forecasting.base import ForecastingHorizon
 
 from skattn._architecture import Architecture
 from skattn._base import (
@@ -304,6 +305,8 @@ default=None
         check_parameters(self, **_CONSTRAINTS)
         self._pretraining = True
         self._start = getattr(self, "pretrained_", None)
+        if fh is None and self._start is not None:
+            fh = ForecastingHorizon(np.arange(1, self._start.horizon + 1))
         self.architecture_ = self._resolve()
         memories = self._read(y, X, fh)
         net = self._fit_windows(memories)
