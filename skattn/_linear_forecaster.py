@@ -30,13 +30,13 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 class LinearForecaster(WindowForecaster):
     r"""Forecast by a ridge regression of windows, one for all series and steps.
 
-    .. math:: \hat y_{T+1 \dots T+H} = W x + b, \quad
-              x = (y_{T-L+1}, \dots, y_T)
+    .. math:: \hat y_{T+1 \dots T+H} = W x, \quad x = (y_{T-L+1}, \dots, y_T)
 
-    after the window's last value, or its mean and standard deviation, is taken out. It
-    is the linear start of `AttentionForecaster`, and the baseline that any net has to
-    beat: no seeds, no epochs, seconds. All targets and all series of a panel share
-    :math:`W` and :math:`b`.
+    after the window's last value, or its mean and standard deviation, is taken out.
+    There is no intercept: a mean drift of the training rows need not go on, and a
+    window that has a trend tells of it. All targets and all series of a panel share
+    :math:`W`. This is the linear start of `AttentionForecaster`, and the baseline that
+    any net has to beat: no seeds, no epochs, seconds.
 
     Parameters
     ----------
@@ -67,8 +67,6 @@ class LinearForecaster(WindowForecaster):
         Steps that it forecasts.
     coef_ : ndarray of shape (horizon, window_length)
         Coefficients, from the oldest step to the newest.
-    intercept_ : ndarray of shape (horizon,)
-        Intercepts, in units of the standardised series.
     strength_ : float or None
         Ridge strength, in units of the windows' mean square; None where no window was
         complete and the coefficients are zero.
@@ -94,7 +92,7 @@ class LinearForecaster(WindowForecaster):
     >>> from skattn import LinearForecaster
     >>> y = load_airline()
     >>> LinearForecaster().fit(y, fh=[1, 2, 3]).predict().round().tolist()
-    [443.0, 411.0, 453.0]
+    [443.0, 409.0, 451.0]
     """
 
     _tags: ClassVar[dict[str, Any]] = {"capability:random_state": False}
@@ -121,9 +119,7 @@ class LinearForecaster(WindowForecaster):
         )
         memories = self._read(y, X, fh)
         self._module = self._fit_windows(memories)
-        linear = self._module.linear
-        self.coef_ = linear.weight.detach().numpy().copy()
-        self.intercept_ = linear.bias.detach().numpy().copy()
+        self.coef_ = self._module.linear.weight.detach().numpy().copy()
         self._remember(memories)
         return self
 

@@ -71,6 +71,8 @@ def regular(frame: pd.DataFrame, frequency: str | None = None) -> pd.DataFrame:
         If a time occurs twice, or if nothing tells which times are left out.
     """
     index = frame.index
+    if isinstance(index, pd.RangeIndex):
+        return frame
     if not index.is_unique:
         double = index[index.duplicated()][0]
         raise ValueError(
@@ -96,6 +98,8 @@ def regular(frame: pd.DataFrame, frequency: str | None = None) -> pd.DataFrame:
         full = pd.RangeIndex(index[0], index[-1] + step, step)
     else:
         return frame
+    if index.equals(full):
+        return frame.set_axis(full)
     return frame.reindex(full)
 
 

@@ -23,7 +23,7 @@ from skattn._inputs._panels import (
     same_columns,
     split_series,
 )
-from skattn._inputs._scaling import weighted_moments
+from skattn._inputs._scaling import series_moments
 from skattn._intervals import ConformalResiduals
 from skattn._time_index import regular, seasonal_period, time_labels
 
@@ -232,7 +232,7 @@ class WindowForecaster(BaseForecaster):
             seen = past.targets[: max(len(past) - n_valid, 1)]
             if np.isnan(seen).all(axis=0).any():
                 seen = one.targets
-            memory.mean, memory.std = weighted_moments(seen)
+            memory.mean, memory.std = series_moments(seen)
         for group in (series, pasts):
             for one, memory in zip(group, memories.values(), strict=True):
                 one.mean, one.std = memory.mean, memory.std
@@ -252,9 +252,7 @@ class WindowForecaster(BaseForecaster):
     ) -> None:
         """Keep the errors on the held-out tails of all series, if there are any."""
         origins = list(self._tail_origins(series, tails))
-        total = sum(one.stop - one.first for one in origins)
-        step = max(1, math.ceil(total / _TAIL_WINDOWS))
-        samples = self._store(series).samples(origins, step=step)
+        samples = self._store(series).samples(origins).at_most(_TAIL_WINDOWS)
         scores = self._scores(model, samples)
         targets = samples.targets().cpu().numpy()
         # Each target has errors, and of its first step where it has any.
@@ -305,11 +303,9 @@ class WindowForecaster(BaseForecaster):
             len(one) - n - 1 if n else len(one)
             for one, n in zip(series, n_valid, strict=True)
         ]
-        origins = self._origins(firsts, series)
-        total = sum(max(one.stop - one.first, 0) for one in origins)
+        samples = self._store(series).samples(self._origins(firsts, series))
         limit = getattr(self, "windows_per_epoch", None)
-        step = 1 if limit is None else max(1, math.ceil(total / limit))
-        return self._store(series).samples(origins, step=step)
+        return samples if limit is None else samples.at_most(limit)
 
     def _hold_out(self, series: Sequence[Any]) -> list[int]:
         """Count the steps at the end of each series that are validation."""
@@ -573,7 +569,7 @@ class WindowForecaster(BaseForecaster):
                 )
             if old is None:
                 frame = regular(part)
-                mean, std = weighted_moments(_numbers(frame))
+                mean, std = series_moments(_numbers(frame))
                 start, code = 0, 0
             else:
                 frequency = getattr(old.y.index, "freqstr", None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from copy import copy, deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,9 @@ _ROUNDS = 3
 _MANY_CODES = 64
 
 _BATCH = 512
+
+# A closed form is known well enough from so many windows.
+_MANY_WINDOWS = 100_000
 
 
 class ZeroLinear(nn.Linear):
@@ -111,7 +114,7 @@ class _CategoricalEffect(_Effect):
 class ForecastSum(nn.Module):
     r"""Add a linear forecast and effects of covariates to an architecture's forecast.
 
-    .. math:: \hat y = W x' + b + A (k_{T+h} - \bar k) + s + f(x''),
+    .. math:: \hat y = W x' + A (k_{T+h} - \bar k) + s + f(x''),
               \quad x'_t = x_t - A (k_t - \bar k)
 
     where :math:`A` is the effect of covariates known in the future and :math:`s` that
@@ -149,7 +152,10 @@ class ForecastSum(nn.Module):
         self.consumes = frozenset(consumes)
         self.n_targets = data.n_targets
         self.length = data.length
-        self.linear = ZeroLinear(data.length, data.horizon) if linear_skip else None
+        # No intercept: the mean drift of the training rows need not go on.
+        self.linear = (
+            ZeroLinear(data.length, data.horizon, bias=False) if linear_skip else None
+        )
         effects: dict[str, nn.Module] = {}
         if data.n_known and (linear_skip or "known" not in consumes):
             effects["known"] = _NumericEffect(data.n_known, data.n_targets)
@@ -313,39 +319,55 @@ class ForecastSum(nn.Module):
         return torch.cat([targets, x[:, self.n_targets :]], dim=1)
 
 
+class _Basis(NamedTuple):
+    """Eigenvalues and eigenvectors of a ridge regression, and its targets there."""
+
+    values: Tensor
+    vectors: Tensor
+    rotated: Tensor
+
+    def ridge(self, strength: float) -> tuple[Tensor, float]:
+        """Give coefficients (width, horizon) and their degrees of freedom."""
+        unit = max(float(self.values.mean()), torch.finfo(torch.float64).tiny)
+        damped = self.values + strength * unit
+        weight = self.vectors @ (self.rotated / damped[:, None])
+        return weight, float((self.values / damped).sum())
+
+
 class _Moments:
     """Sums from which a ridge regression follows, in units of the series."""
 
     def __init__(self, width: int, horizon: int) -> None:
-        self.gram = torch.zeros(width + 1, width + 1, dtype=torch.float64)
-        self.cross = torch.zeros(width + 1, horizon, dtype=torch.float64)
+        self.gram = torch.zeros(width, width, dtype=torch.float64)
+        self.cross = torch.zeros(width, horizon, dtype=torch.float64)
         self.square = 0.0
+        self.count = 0
 
     def add(self, x: Tensor, goal: Tensor) -> None:
         """Count in windows (n, width) and what followed (n, horizon)."""
-        design = functional.pad(x, (0, 1), value=1.0)
-        self.gram += design.T @ design
-        self.cross += design.T @ goal
+        self.gram += x.T @ x
+        self.cross += x.T @ goal
         self.square += float(goal.square().sum())
-
-    def centred(self) -> tuple[Tensor, ...]:
-        """Give means, covariances and the targets' squares, around the means."""
-        count = self.gram[-1, -1]
-        mean_x, mean_y = self.gram[-1, :-1] / count, self.cross[-1] / count
-        gram = self.gram[:-1, :-1] - count * torch.outer(mean_x, mean_x)
-        cross = self.cross[:-1] - count * torch.outer(mean_x, mean_y)
-        return mean_x, mean_y, gram, cross, self.square - count * mean_y.square().sum()
+        self.count += len(x)
 
     def join(self, other: _Moments) -> None:
         """Count in the windows of both."""
         self.gram += other.gram
         self.cross += other.cross
         self.square += other.square
+        self.count += other.count
 
-    def error(self, weight: Tensor, bias: Tensor) -> float:
-        """Sum the squared errors of a linear forecast."""
-        full = torch.cat([weight, bias[None]])  # (width + 1, horizon)
-        return float((full * (self.gram @ full)).sum() - 2 * (full * self.cross).sum())
+    def basis(self) -> _Basis:
+        """Decompose the windows' moments."""
+        values, vectors = torch.linalg.eigh(self.gram)
+        return _Basis(values.clamp(min=0.0), vectors, vectors.T @ self.cross)
+
+    def error(self, weight: Tensor) -> float:
+        """Sum the squared errors of a linear forecast (width, horizon)."""
+        explained = (
+            2 * (weight * self.cross).sum() - (weight * (self.gram @ weight)).sum()
+        )
+        return self.square - float(explained)
 
 
 def fit_linear(
@@ -357,7 +379,7 @@ def fit_linear(
     the squared error on held-out windows, or else generalised cross-validation (Golub,
     Heath, Wahba, Technometrics 1979). With covariates, ridge regression and effects are
     fitted in turn. Windows whose targets are not all known are left out; without any,
-    everything stays zero.
+    everything stays zero. Of more than 100,000 windows, so many are taken, evenly.
 
     Parameters
     ----------
@@ -374,6 +396,8 @@ def fit_linear(
         The chosen ridge strength, in units of the windows' mean square; None without
         any window.
     """
+    samples = samples.at_most(_MANY_WINDOWS)
+    valid = None if valid is None else valid.at_most(_MANY_WINDOWS)
     strength = None
     for number in range(_ROUNDS if len(net.effects) else 1):
         if number:
@@ -429,41 +453,24 @@ def _fit_ridge(
     linear: nn.Linear, train: _Moments, held_out: _Moments | None, refit: bool
 ) -> float | None:
     """Choose a strength and set a linear map by it."""
-    count = float(train.gram[-1, -1])
-    if count < 2:
+    if train.count < 2:
         return None
-    if held_out is not None and not held_out.gram[-1, -1]:
+    if held_out is not None and not held_out.count:
         held_out = None
-    mean_x, mean_y, gram, cross, total = train.centred()
-    values, vectors = torch.linalg.eigh(gram)
-    values = values.clamp(min=0.0)
-    rotated = vectors.T @ cross
-    unit = max(float(values.mean()), torch.finfo(torch.float64).tiny)
+    basis = train.basis()
     best = (float("inf"), STRENGTHS[-1])
     for strength in STRENGTHS:
-        damped = values + strength * unit
-        coefficients = rotated / damped[:, None]
+        weight, freedom = basis.ridge(strength)
         if held_out is not None:
-            weight = vectors @ coefficients
-            error = held_out.error(weight, mean_y - mean_x @ weight)
-        else:
-            explained = 2 * (rotated * coefficients).sum()
-            explained -= (values[:, None] * coefficients.square()).sum()
-            freedom = 1 - (1 + float((values / damped).sum())) / count
-            if freedom <= 0:
-                continue
-            error = max(float(total - explained), 0.0) / freedom**2
-        best = min(best, (error, strength))
+            best = min(best, (held_out.error(weight), strength))
+        elif freedom < train.count:
+            error = max(train.error(weight), 0.0) / (1 - freedom / train.count) ** 2
+            best = min(best, (error, strength))
     if refit and held_out is not None:
         train.join(held_out)
-        mean_x, mean_y, gram, cross, _ = train.centred()
-        penalty = best[1] * gram.diagonal().mean() * torch.eye(len(gram)).double()
-        weight = torch.linalg.solve(gram + penalty, cross)
-    else:
-        weight = vectors @ (rotated / (values + best[1] * unit)[:, None])
+        basis = train.basis()
     with torch.no_grad():
-        linear.weight.copy_(weight.T)
-        linear.bias.copy_(mean_y - mean_x @ weight)
+        linear.weight.copy_(basis.ridge(best[1])[0].T)
     return best[1]
 
 

@@ -254,6 +254,7 @@ class WindowSamples:
         self, store: SeriesStore, origins: Sequence[Origins], step: int, training: bool
     ) -> None:
         self.store = store
+        self.origins = origins
         self.step = step
         self.training = training
         kept = [one for one in origins if one.stop > one.first]
@@ -272,6 +273,22 @@ class WindowSamples:
 
     def __len__(self) -> int:
         return self._count
+
+    def at_most(self, count: int) -> WindowSamples:
+        """Choose windows evenly.
+
+        Parameters
+        ----------
+        count : int
+            About so many.
+
+        Returns
+        -------
+        samples : WindowSamples
+            All, where there are no more.
+        """
+        step = self.step * max(1, -(-len(self) // count))
+        return WindowSamples(self.store, self.origins, step, self.training)
 
     def _locate(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find where windows start, their numbers of real steps, and their series."""

@@ -9,6 +9,9 @@ from skattn._base import MANY_SAMPLES
 
 _MAX_KNOTS = 1000
 
+# Rows of a long series that are looked at at once.
+_CHUNK = 1 << 16
+
 
 class Scaler:
     """Bring each column to a common scale.
@@ -117,5 +120,42 @@ def weighted_moments(
     centred = np.where(known, values - mean, 0.0)
     scale = np.sqrt((centred**2 * shares).sum(axis=0) / total)
     # What is left of a constant column after rounding is no spread.
+    constant = scale <= 10 * np.finfo(float).eps * np.abs(mean)
+    return mean, np.where(constant, 1.0, scale)
+
+
+def series_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute `weighted_moments` of a long series in little memory.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_steps, n_columns)
+        May hold NaN.
+
+    Returns
+    -------
+    mean, scale : ndarray of shape (n_columns,)
+        A constant or unknown column has scale 1, an unknown one mean 0.
+    """
+    if len(values) <= _CHUNK:
+        return weighted_moments(values)
+    parts = [values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK)]
+    counts = [(~np.isnan(part)).sum(axis=0) for part in parts]
+    means, scales = zip(*map(weighted_moments, parts), strict=True)
+    # A constant part has scale 1 there, and none here.
+    spreads = [
+        np.where(
+            np.nanmax(part, axis=0, initial=-np.inf)
+            > np.nanmin(part, axis=0, initial=np.inf),
+            scale,
+            0.0,
+        )
+        for part, scale in zip(parts, scales, strict=True)
+    ]
+    shares = np.array(counts) / np.maximum(np.sum(counts, axis=0), 1)
+    mean = (shares * means).sum(axis=0)
+    within = (shares * np.square(spreads)).sum(axis=0)
+    between = (shares * np.square(np.array(means) - mean)).sum(axis=0)
+    scale = np.sqrt(within + between)
     constant = scale <= 10 * np.finfo(float).eps * np.abs(mean)
     return mean, np.where(constant, 1.0, scale)
