@@ -21,6 +21,11 @@ from sktime.performance_metrics.forecasting import (
     MeanSquaredScaledError,
     MedianAbsoluteError,
 )
+from sktime.performance_metrics.forecasting.probabilistic import (
+    EmpiricalCoverage,
+    IntervalWidth,
+    PinballLoss,
+)
 from sktime.split.base import BaseSplitter
 from sktime.utils.validation.forecasting import check_cv, check_fh, check_scoring
 
@@ -103,9 +108,10 @@ def backtest(
 
     Notes
     -----
-    These point metrics, with ``multioutput="uniform_average"``, are computed for all
-    folds at once: mean absolute (percentage, scaled) error, mean squared (scaled)
-    error, median absolute error. Other metrics are called for each fold.
+    These metrics, with ``multioutput="uniform_average"``, are computed for all folds at
+    once: mean absolute (percentage, scaled) error, mean squared (scaled) error, median
+    absolute error; and of one target, pinball loss, empirical coverage, interval width.
+    Other metrics are called for each fold.
 
     A window holds all steps of `y` up to the cutoff, from the start of the training
     window that was fitted on. ``evaluate`` takes steps as missing which `cv` leaves out
@@ -506,9 +512,10 @@ class _Scored:
 
 def _score(one: _Metric, seen: _Scored) -> np.ndarray:
     """Score all folds, at once if the metric is a known one."""
-    if (formula := _formula(one.metric, seen)) is not None:
-        scores = formula(seen, seen.values[one.label][..., 0])  # (n_folds, n_series)
-        return _mean(scores)
+    if (formula := _formula(one, seen)) is not None:
+        values = seen.values[one.label]
+        pred = values[..., 0, :] if one.levels else values[..., 0]
+        return _mean(formula(seen, pred))  # over series
     found = [
         one.metric(
             seen.test(fold), seen.pred(one.label, fold), y_train=seen.train(fold)
@@ -520,27 +527,31 @@ def _score(one: _Metric, seen: _Scored) -> np.ndarray:
     return _objects(found)
 
 
-def _formula(metric: Any, seen: _Scored) -> Callable[..., np.ndarray] | None:
+def _formula(one: _Metric, seen: _Scored) -> Callable[..., np.ndarray] | None:
     """Give the formula of a metric with its parameters, if there is one."""
-    known = _FORMULAS.get(type(metric))
+    known = _FORMULAS.get(type(one.metric))
     if known is None or (seen.has_gaps and known in _WITHOUT_GAPS):
         return None
-    chosen = metric.get_params(deep=False)
+    chosen = one.metric.get_params(deep=False)
     for name, wanted in _AVERAGES.items():
         given = chosen.pop(name, wanted)
         if not isinstance(given, type(wanted)) or given != wanted:
             return None
-    formula = partial(known, **chosen)
-    try:
-        inspect.signature(formula).bind(None, None)
-    except (TypeError, ValueError):  # a parameter of a later sktime
-        return None
+    if one.levels:
+        # With many targets, sktime's metrics pair columns and levels in their own ways.
+        if seen.rows.shape[1] > 1:
+            return None
+        del chosen[str(_LEVELS[one.kind][0])]
+    if known is _pinball:
+        chosen["levels"] = np.array(one.levels)
     if "sp" in chosen and not seen.folds.are_contiguous:
         return None
-    return formula
+    # Another release of sktime may have more parameters.
+    is_known = chosen.keys() <= inspect.signature(known).parameters.keys()
+    return partial(known, **chosen) if is_known else None
 
 
-# Formulas: of the truth and forecasts (n_folds, n_series, n_steps, n_targets)
+# Scores (n_folds, n_series) of points (n_folds, n_series, n_steps, n_targets)
 
 
 def _absolute_error(seen: _Scored, pred: np.ndarray) -> np.ndarray:
@@ -592,6 +603,23 @@ def _median_error(seen: _Scored, pred: np.ndarray) -> np.ndarray:
     return _mean(np.median(np.abs(seen.truth - pred), axis=2))
 
 
+# Of quantiles of one target: (n_folds, n_series, n_steps, n_levels)
+
+
+def _pinball(seen: _Scored, pred: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    errors = seen.truth - pred
+    return _mean(_mean(np.where(errors >= 0, levels, levels - 1) * errors))
+
+
+def _coverage(seen: _Scored, pred: np.ndarray) -> np.ndarray:
+    inside = (pred[..., ::2] <= seen.truth) & (seen.truth <= pred[..., 1::2])
+    return inside.mean(axis=(2, 3))
+
+
+def _width(seen: _Scored, pred: np.ndarray) -> np.ndarray:
+    return _mean(_mean(pred[..., 1::2] - pred[..., ::2]))
+
+
 def _mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
     """Average what is known; NaN where nothing is."""
     known = ~np.isnan(values)
@@ -607,14 +635,18 @@ _FORMULAS: dict[type, Callable[..., np.ndarray]] = {
     MeanSquaredError: _squared_error,
     MeanSquaredScaledError: _squared_scaled_error,
     MedianAbsoluteError: _median_error,
+    EmpiricalCoverage: _coverage,
+    IntervalWidth: _width,
+    PinballLoss: _pinball,
 }
 
 # sktime's own refuse missing values.
-_WITHOUT_GAPS = (_squared_scaled_error, _median_error)
+_WITHOUT_GAPS = (_squared_scaled_error, _median_error, _pinball, _coverage, _width)
 
-# What all formulas average over: targets, series, steps.
+# What all formulas average over: targets, series, steps, levels.
 _AVERAGES = {
     "multioutput": "uniform_average",
     "multilevel": "uniform_average",
     "by_index": False,
+    "score_average": True,
 }

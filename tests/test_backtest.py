@@ -21,6 +21,7 @@ from sktime.performance_metrics.forecasting import (
 )
 from sktime.performance_metrics.forecasting.probabilistic import (
     CRPS,
+    ConstraintViolation,
     EmpiricalCoverage,
     IntervalWidth,
     PinballLoss,
@@ -36,7 +37,7 @@ from sktime.split import (
     TemporalTrainTestSplitter,
 )
 
-from skattn import AttentionForecaster, LinearForecaster, _backtest, backtest
+from skattn import AttentionForecaster, LinearForecaster, backtest
 from skattn.architectures import SelfAttention
 
 # sktime's own forecasters and pipelines announce a change of sktime 1.3.
@@ -71,7 +72,7 @@ def point_metrics():
 
 
 def complete_metrics():
-    """Those that take no missing values."""
+    """More of them, which take no missing values."""
     return [
         MedianAbsoluteError(),
         MeanSquaredScaledError(),
@@ -227,9 +228,11 @@ def test_missing_values(n_columns):
 def test_metrics_that_refuse_missing_values():
     y = waves()
     y.iloc[[3, 62]] = np.nan
-    for metric in complete_metrics():
+    forecaster = attention(likelihood="normal")
+    metrics = [PinballLoss(), EmpiricalCoverage(), IntervalWidth()]
+    for metric in [*complete_metrics(), *metrics]:
         with pytest.raises(ValueError, match="NaN"):
-            backtest(attention(), y, cv=EXPANDING, scoring=metric)
+            backtest(forecaster, y, cv=EXPANDING, scoring=metric)
 
 
 def test_a_training_window_without_a_change():
@@ -252,16 +255,40 @@ def test_a_training_window_shorter_than_the_season():
     assert ours["test_MeanAbsoluteScaledError"].isna().all()
 
 
+def test_training_windows_that_leave_steps_out():
+    class Thinned(ExpandingWindowSplitter):
+        def _split(self, y):
+            for train, test in super()._split(y):
+                yield np.delete(train, [10, 20, 21]), test
+
+    cv = Thinned(fh=[1, 2], initial_window=60, step_length=9)
+    index = pd.period_range("2000-01", periods=90, freq="M")
+    scoring = [MeanAbsoluteScaledError(sp=3), MeanSquaredScaledError()]
+    forecaster = attention(window_length=12)
+    assert_like_evaluate(forecaster, waves(index=index), cv, scoring=scoring)
+
+
 # Metrics
 
 
-@pytest.mark.parametrize("metric", [*point_metrics(), *complete_metrics()])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        *point_metrics(),
+        *complete_metrics(),
+        PinballLoss(),
+        PinballLoss(alpha=0.2),
+        EmpiricalCoverage(coverage=[0.3, 0.7]),
+        IntervalWidth(),
+    ],
+)
 def test_known_metrics_are_not_called(metric, monkeypatch):
+    forecaster = LinearForecaster(calibration="split")
     expected = evaluate(
-        LINEAR, EXPANDING, waves(), strategy="no-update_params", scoring=metric
+        forecaster, EXPANDING, waves(), strategy="no-update_params", scoring=metric
     )
     monkeypatch.setattr(type(metric), "__call__", lambda *args, **kwargs: 1 / 0)
-    ours = backtest(LINEAR, waves(), cv=EXPANDING, scoring=metric)
+    ours = backtest(forecaster, waves(), cv=EXPANDING, scoring=metric)
     column = f"test_{metric.name}"
     assert_allclose(ours[column], expected[column], rtol=1e-12)
 
@@ -272,10 +299,12 @@ def test_known_metrics_are_not_called(metric, monkeypatch):
         GeometricMeanAbsoluteError(),
         MeanAbsoluteError(multioutput=[0.2, 0.3, 0.5]),
         MeanSquaredScaledError(multioutput=np.array([0.2, 0.3, 0.5])),
+        ConstraintViolation(),
     ],
 )
 def test_other_metrics(metric):
-    assert_like_evaluate(LINEAR, waves(n_columns=3), EXPANDING, scoring=metric)
+    forecaster = LinearForecaster(calibration="split")
+    assert_like_evaluate(forecaster, waves(n_columns=3), EXPANDING, scoring=metric)
 
 
 def test_a_function_as_metric():
@@ -285,19 +314,22 @@ def test_a_function_as_metric():
     assert_like_evaluate(LINEAR, waves(), EXPANDING, scoring=largest_error)
 
 
-def test_a_metric_with_more_parameters_is_called():
-    class Weighted(MeanAbsoluteError):
-        pass
+def test_a_metric_derived_from_a_known_one():
+    class Doubled(MeanAbsoluteError):
+        def _evaluate_by_index(self, y_true, y_pred, **kwargs):
+            return 2 * super()._evaluate_by_index(y_true, y_pred, **kwargs)
 
-    class Later(MeanSquaredError):
-        def get_params(self, deep=True):
-            return super().get_params(deep) | {"new": 1}
+    scoring = [Doubled(), MeanAbsoluteError()]
+    ours = assert_like_evaluate(LINEAR, waves(), EXPANDING, scoring=scoring)
+    assert_allclose(ours["test_Doubled"], 2 * ours["test_MeanAbsoluteError"])
 
-    frames = None  # not reached
-    assert _backtest._formula(Weighted(), frames) is None
-    changed = MeanSquaredError()
-    changed.get_params = lambda deep: {"square_root": False, "new": 1}
-    assert _backtest._formula(Later(), frames) is None
+
+def test_a_known_metric_with_a_new_parameter_is_called(monkeypatch):
+    metric = MeanSquaredError()
+    metric.get_params = lambda deep: {"square_root": False, "new": 1}
+    monkeypatch.setattr(type(metric), "__call__", lambda *args, **kwargs: 7.0)
+    ours = backtest(LINEAR, waves(), cv=EXPANDING, scoring=metric)
+    assert (ours["test_MeanSquaredError"] == 7.0).all()
 
 
 def test_scores_of_each_column():
@@ -406,6 +438,14 @@ def test_panels_of_unequal_lengths():
     cv = ExpandingWindowSplitter(fh=[1, 2, 3], initial_window=60, step_length=5)
     scoring = [MeanAbsoluteError(), MeanAbsoluteScaledError(sp=3)]
     assert_like_evaluate(LINEAR, y, cv, scoring=scoring)
+
+
+@pytest.mark.parametrize("n_columns", [1, 2])
+def test_quantiles_of_panels(n_columns):
+    forecaster = LinearForecaster(calibration="split")
+    cv = ExpandingWindowSplitter(fh=[1, 2, 3], initial_window=60, step_length=12)
+    scoring = [PinballLoss(), IntervalWidth(), EmpiricalCoverage()]
+    assert_like_evaluate(forecaster, panel(n_columns=n_columns), cv, scoring=scoring)
 
 
 def test_hierarchies():
