@@ -304,7 +304,7 @@ default=None
     def _pretrain(self, y: pd.DataFrame, X: Any = None, fh: Any = None) -> Self:
         check_parameters(self, **_CONSTRAINTS)
         self._pretraining = True
-        self._start = getattr(self, "pretrained_", None)
+        self._start = self._find_start()
         if fh is None and self._start is not None:
             fh = ForecastingHorizon(np.arange(1, self._start.horizon + 1))
         self.architecture_ = self._resolve()
@@ -323,7 +323,7 @@ default=None
         self._state = "pretrained"
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters; the net of `pretrain` stays.
+        """Set parameters; the net of `pretrain` stays, unless another is given.
 
         Parameters
         ----------
@@ -342,8 +342,9 @@ default=None
             If there is no such parameter.
         """
         pretrained = getattr(self, "pretrained_", None)
+        is_another = params.get("pretrained", self.pretrained) is not self.pretrained
         super().set_params(**params)
-        if pretrained is not None:
+        if pretrained is not None and not is_another:
             self._keep_pretrained(pretrained)
         return self
 
@@ -351,9 +352,8 @@ default=None
         return self.clone()
 
     def _find_start(self) -> PretrainedNet | None:
-        """Give the net to start from: the parameter's, or that of `pretrain`."""
-        given = self.pretrained
-        return getattr(self, "pretrained_", None) if given is None else given
+        """Give the net to start from: that of `pretrain`, or the parameter's."""
+        return getattr(self, "pretrained_", self.pretrained)
 
     def _resolve(self) -> Architecture:
         """Look the architecture up, and see whether a net to start from fits it."""

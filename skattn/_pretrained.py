@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
@@ -125,7 +126,7 @@ class PretrainedNet:
             found.append(f"architecture={architecture} (the net has {self})")
         for name, value in self.params.items():
             given = getattr(forecaster, name)
-            if given != value:
+            if _plain(given) != _plain(value):
                 found.append(f"{name}={given!r} (the net has {value!r})")
         if forecaster.window_length not in (None, self.window_length):
             given = forecaster.window_length
@@ -144,3 +145,9 @@ class PretrainedNet:
 
     def __sklearn_clone__(self) -> PretrainedNet:
         return self
+
+
+def _plain(value: Any) -> Any:
+    """Bring arrays and other sequences into a form that compares as a whole."""
+    is_sequence = isinstance(value, Iterable) and not isinstance(value, str)
+    return list(value) if is_sequence else value
