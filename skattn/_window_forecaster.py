@@ -18,6 +18,7 @@ from skattn._base import MANY_SAMPLES
 from skattn._inputs._covariates import CovariateEncoder
 from skattn._inputs._panels import (
     Key,
+    align_rows,
     append_rows,
     join_series,
     same_columns,
@@ -166,7 +167,7 @@ class WindowForecaster(BaseForecaster):
                 )
             return {}
         parts = {
-            key: part.reindex(frames[key].index)
+            key: align_rows(part, frames[key].index)
             for key, part in split_series(X).items()
             if key in frames
         }
@@ -450,6 +451,7 @@ class WindowForecaster(BaseForecaster):
     ) -> pd.DataFrame:
         """Give the covariates of each step of the horizon."""
         times = _following(memory.y.index, self.horizon_)
+        given = align_rows(given, given.index)
         present = times.isin(given.index)
         if not present[asked].all():
             absent = [str(time) for time in times[asked][~present[asked]]]
@@ -577,8 +579,10 @@ class WindowForecaster(BaseForecaster):
                 mean, std, code = old.mean, old.std, old.code
                 start = int(frame.index.get_loc(old.y.index[-1])) + 1
             if rows is not None:
-                known = rows if old is None else append_rows(old.X, rows)
-                rows = known.reindex(frame.index)
+                if old is not None and old.X is not None:
+                    rows = same_columns(rows, old.X.columns, "X", owner)
+                    rows = append_rows(old.X, rows)
+                rows = align_rows(rows, frame.index)
             memories[key] = Memory(frame, rows, mean, std, code)
             new[key] = start
         series = {key: self._encode(memories[key]) for key in new}

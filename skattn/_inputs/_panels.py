@@ -62,6 +62,35 @@ def join_series(
     return pd.DataFrame(values, index=index, columns=columns)
 
 
+def align_rows(given: pd.DataFrame, index: pd.Index) -> pd.DataFrame:
+    """Bring covariates to the times of a series.
+
+    Parameters
+    ----------
+    given : DataFrame
+        Covariates of one series.
+    index : Index
+        Times of the series.
+
+    Returns
+    -------
+    frame : DataFrame
+        One row for each time, of missing values where none was given.
+
+    Raises
+    ------
+    ValueError
+        If a time occurs twice.
+    """
+    if not given.index.is_unique:
+        double = given.index[given.index.duplicated()][0]
+        raise ValueError(
+            f"The index of X holds {double} more than once. Aggregate or drop the "
+            "duplicates."
+        )
+    return given.reindex(index)
+
+
 def append_rows(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Put newer rows behind older ones; where a time occurs twice, the newer row stays.
 
