@@ -605,10 +605,8 @@ default=None
                 "forecasts: call record_attention(forecaster) without X, or with the "
                 "covariates of the steps to forecast where it was fitted with any."
             )
-        names = {
-            "time": self._time_names(),
-            "channels": list(self.net_.module.data.channel_names),
-        }
+        channels = list(self.net_.module.data.channel_names)
+        names = {**self._step_names(), "channels": channels}
         return self.net_, self._present_windows(X, self.fh), names.get
 
     @classmethod

@@ -643,14 +643,24 @@ class WindowForecaster(BaseForecaster):
             chosen += [Origins(number, int(row), int(row) + 1) for row in rows]
         return self._store(series).samples(chosen)
 
-    def _time_names(self) -> list[str]:
-        """Name the steps of the window."""
+    def _step_names(self) -> dict[str, list[str]]:
+        """Name the steps of the window and of the horizon.
+
+        By their times, or for several series as counted from the end of each.
+        """
+        length, horizon = self.window_length_, self.horizon_
         memories = list(self._memories.values())
-        length = self.window_length_
         if len(memories) > 1:
-            return [str(step) for step in range(1 - length, 1)]
-        labels = time_labels(memories[0].y.index[-length:])
-        return [""] * (length - len(labels)) + labels
+            return {
+                "time": [str(step) for step in range(1 - length, 1)],
+                "horizon": [f"+{step}" for step in range(1, horizon + 1)],
+            }
+        index = memories[0].y.index
+        labels = time_labels(index[-length:])
+        return {
+            "time": [""] * (length - len(labels)) + labels,
+            "horizon": time_labels(_following(index, horizon)),
+        }
 
 
 def _cutoff(frame: pd.DataFrame) -> pd.Index:

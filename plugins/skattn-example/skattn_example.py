@@ -131,7 +131,7 @@ class _PrototypeAttention(nn.Module):
             mask=mask,
             layer="prototypes",
             kind="pooling",
-            queries="prototypes",
+            queries="prototype",
             keys=self.tokens.axis,
         )  # (batch, 1, prototypes, d_model)
         return self.head(self.dropout(found.flatten(1)))

@@ -168,7 +168,7 @@ class _Block(nn.Module):
     ) -> None:
         super().__init__()
         width = params.d_model
-        names = ("global", "patches")
+        names = ("global", "patch")
         self.attention = MultiheadAttention(
             width, params.num_heads, layer=layer, queries=names, keys=names
         )

@@ -23,7 +23,7 @@ class AttentionRecord:
     weights : ndarray of shape (n, heads, queries, keys)
         How much each query attends to each key; zero where padded.
     queries, keys : list of str
-        Names of the positions: columns, time steps, channels.
+        Names of the positions: columns, time steps, channels, steps of the horizon.
     normalised : bool
         Whether the weights over the keys of a query sum to one.
     """
@@ -157,12 +157,18 @@ def _names(
     length: int,
     name_axis: Callable[[str], list[str] | None],
 ) -> list[str]:
-    """Name positions: known axes by the data, single tokens by themselves."""
+    """Name positions: known axes by the data, tokens by themselves.
+
+    Where positions are left over, the last part stands for them all, by number.
+    """
+    from skattn.nn import Name
+
     names: list[str] = []
     known: list[str] | None = None
     for part in (axis,) if isinstance(axis, str) else axis:
-        known = name_axis(part)
+        known = None if isinstance(part, Name) else name_axis(part)
         names += known or [part]
-    if known:
+    if known or len(names) >= length:
         return names[:length]
-    return names + [str(position) for position in range(len(names), length)]
+    *names, last = names
+    return names + [f"{last} {number}" for number in range(length - len(names))]

@@ -28,7 +28,7 @@ from skattn.nn._patches import (
     VariateTokens,
     grouped_attention,
 )
-from skattn.nn._recording import Recorded, is_recording, record, recording
+from skattn.nn._recording import Name, Recorded, is_recording, record, recording
 from skattn.nn._recurrence import StatefulLSTM
 from skattn.nn._steps import (
     MaskedLSTM,
@@ -55,6 +55,7 @@ __all__ = [
     "LeanDropout",
     "MaskedLSTM",
     "MultiheadAttention",
+    "Name",
     "PatchTokens",
     "PostNormBlock",
     "Recorded",

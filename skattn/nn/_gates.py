@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skattn.nn._dropout import LeanDropout
-from skattn.nn._recording import Axis, record
+from skattn.nn._recording import Axis, Name, record
 
 
 class GroupedLinear(nn.Module):
@@ -366,7 +366,8 @@ class VariableSelection(nn.Module):
     ) -> None:
         super().__init__()
         count = len(variables)
-        self.names, self.layer, self.steps = variables, layer, steps
+        self.names = tuple(map(Name, variables))
+        self.layer, self.steps = layer, steps
         self.transform = GatedResidual(d_model, d_model, dropout=dropout, groups=count)
         self.select = (
             GatedResidual(

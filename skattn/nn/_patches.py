@@ -12,7 +12,14 @@ from torch.nn import functional
 from skattn._architecture import DataSpec
 from skattn.nn._attention import MultiheadAttention
 from skattn.nn._dropout import LeanDropout
-from skattn.nn._recording import Axis, Recorded, is_recording, record, recording
+from skattn.nn._recording import (
+    Axis,
+    Name,
+    Recorded,
+    is_recording,
+    record,
+    recording,
+)
 from skattn.nn._steps import masked_mean
 
 
@@ -215,7 +222,8 @@ class VariateTokens(nn.Module):
         counts = data.known_category_counts
         known = [f"known {number}" for number in range(data.n_known)]
         known += [f"known category {number}" for number in range(len(counts))]
-        self.axis: Axis = ("channels", *known) if known else "channels"
+        names = map(Name, data.known_names or known)
+        self.axis: Axis = ("channels", *names) if known else "channels"
         if known:
             self.embed_known = nn.Linear(data.length + data.horizon, d_model)
         if counts:
@@ -406,7 +414,7 @@ class PostNormBlock(nn.Module):
     --------
     >>> import torch
     >>> from skattn.nn import PostNormBlock
-    >>> block = PostNormBlock(8, 2, d_ff=16, dropout=0.0, layer="0", tokens="patches")
+    >>> block = PostNormBlock(8, 2, d_ff=16, dropout=0.0, layer="0", tokens="patch")
     >>> block(torch.ones(3, 2, 5, 8)).shape
     torch.Size([3, 2, 5, 8])
     """

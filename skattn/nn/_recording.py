@@ -13,6 +13,21 @@ from torch import Tensor
 Axis = str | tuple[str, ...]
 
 
+class Name(str):
+    """Name of one position that the data gave: of a column, a channel, a covariate.
+
+    Records take every other string of theirs for an axis, whose positions the estimator
+    can name: a column called ``time`` would become the steps of the window.
+
+    Examples
+    --------
+    >>> from skattn.nn import Name
+    >>> keys = ("channels", *map(Name, ("time", "holiday")))
+    >>> keys
+    ('channels', 'time', 'holiday')
+    """
+
+
 @dataclass(frozen=True)
 class Recorded:
     """Attention weights of one layer for one batch, as `record` received them.
@@ -26,8 +41,10 @@ class Recorded:
     kind : str
         ``"self"``, ``"cross"``, ``"pooling"``, ``"edge"``, ...
     queries, keys : str or tuple of str
-        What the two axes are: ``"features"``, ``"time"``, ``"channels"``, or a name
-        for a single extra token; a tuple where such parts are joined.
+        What the two axes are: ``"features"``, ``"time"``, ``"horizon"`` or
+        ``"channels"``, whose positions the estimator names; another word for an extra
+        token, such as ``"cls"``, or for tokens that are numbered, such as ``"patch"``;
+        a `Name` that the data gave; a tuple where such parts are joined.
     edge_index : Tensor of shape (2, edges) or None
         Source and target of each edge.
     normalised : bool

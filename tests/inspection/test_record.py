@@ -28,9 +28,14 @@ from skattn import (
     record_attention,
 )
 from skattn.architectures import (
+    TFT,
     BidirectionalAttention,
+    ITransformer,
+    LSTMSeq2Seq,
+    PatchTST,
     SelfAttention,
     TemporalAttention,
+    TimeXer,
 )
 from skattn.inspection import AttentionRecord
 
@@ -173,6 +178,114 @@ def test_the_window_of_a_short_series_is_padded_on_the_left():
     assert (record.weights[..., 1:5] == 0).all()
 
 
+# The window and the horizon
+
+INDICES = {
+    "days": (
+        pd.date_range("2000-01-01", periods=20, freq="D"),
+        [f"2000-01-{day} 00:00:00" for day in range(17, 21)],
+        ["2000-01-21 00:00:00", "2000-01-22 00:00:00"],
+    ),
+    "quarters": (
+        pd.period_range("2000Q1", periods=20, freq="Q"),
+        ["2004Q1", "2004Q2", "2004Q3", "2004Q4"],
+        ["2005Q1", "2005Q2"],
+    ),
+    "numbers": (pd.RangeIndex(100, 120), ["116", "117", "118", "119"], ["120", "121"]),
+}
+
+
+def forecaster(architecture, **params):
+    options = {"window_length": 4, "calibration": None, **OPTIONS}
+    return AttentionForecaster(architecture, **{**options, **params})
+
+
+def frame_of(names, index):
+    values = np.random.default_rng(0).normal(size=(len(index), len(names)))
+    return pd.DataFrame(values, index=index, columns=names)
+
+
+@pytest.mark.parametrize(("index", "past", "future"), INDICES.values(), ids=INDICES)
+def test_steps_of_window_and_horizon_are_named_by_their_times(index, past, future):
+    y = frame_of(["load"], index)
+    (record,) = record_attention(forecaster(LSTMSeq2Seq(8)).fit(y, fh=[2]))
+    # The net forecasts every step up to the longest.
+    assert (record.queries, record.keys) == (future, past)
+    assert record.weights.shape == (1, 1, 2, 4)
+
+
+def test_steps_are_counted_from_the_ends_of_several_series():
+    index = pd.period_range("2000-01", periods=20, freq="M")
+    y = frame_of(["load"], index)
+    panel = pd.concat({"a": y, "b": y[:-3]}, names=["series", "time"])
+    fitted = forecaster(TFT(8)).fit(panel, fh=[1, 2])
+    records = {record.layer: record for record in record_attention(fitted)}
+    window, horizon = ["-3", "-2", "-1", "0"], ["+1", "+2"]
+    assert records["past"].queries == window
+    assert records["future"].queries == horizon
+    assert records["attention"].queries == horizon
+    assert records["attention"].keys == window + horizon
+    assert records["static"].queries == ["static"]
+    assert records["attention"].weights.shape[0] == 2
+
+
+def test_each_series_of_a_panel_is_a_sample():
+    y = load_airline()
+    other = y[::-1].set_axis(y.index)
+    panel = pd.concat({"a": y, "b": other, "c": y}).to_frame("y")
+    fitted = forecaster(SMALL).fit(panel, fh=[1])
+    first, second, third = record_attention(fitted)[0].weights
+    assert_array_equal(first, third)
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_times_go_on_from_updates():
+    index = pd.period_range("2000-01", periods=20, freq="M")
+    y = frame_of(["load"], index)
+    fitted = forecaster(LSTMSeq2Seq(8)).fit(y[:-1], fh=[1])
+    assert record_attention(fitted)[0].queries == ["2001-08"]
+    fitted.update(y[-1:], update_params=False)
+    assert record_attention(fitted)[0].queries == ["2001-09"]
+
+
+# Columns that are called what an axis is called.
+AWKWARD = ["time", "channels", "horizon", "features"]
+
+
+@pytest.mark.parametrize("architecture", [TFT(8), ITransformer(8), TimeXer(8)])
+def test_names_that_the_data_gave_are_not_looked_up(architecture):
+    index = pd.period_range("2000-01", periods=22, freq="M")
+    y, X = frame_of(["time"], index), frame_of([*AWKWARD[1:], "time "], index)
+    X["horizon"] = np.where(X["horizon"] > 0, "a", "b")  # categories come last
+    fitted = forecaster(architecture).fit(y[:20], X=X[:20], fh=[1, 2])
+    records = record_attention(fitted, X[20:])
+    record = next(r for r in records if len(r.keys) == 5)
+    assert record.keys == ["time", "channels", "features", "time ", "horizon"]
+    assert record.weights.shape[-1] == 5
+
+
+def test_columns_of_a_table_are_not_looked_up():
+    X, y = frame()
+    X = X.set_axis(["features", "time", "cls"], axis=1)
+    record = record_attention(classifier().fit(X, y), X)[0]
+    assert record.keys == ["cls", "time", "cls", "features"]
+
+
+def test_tokens_that_only_the_architecture_knows_are_numbered():
+    index = pd.RangeIndex(40)
+    y = frame_of(["a", "b"], index)
+    sizes = {"patch_length": 4, "stride": 4, "num_heads": 2, "num_layers": 1}
+    fitted = forecaster(PatchTST(8, **sizes), window_length=12).fit(y, fh=[1])
+    (record,) = record_attention(fitted)
+    patches = [f"patch {number}" for number in range(4)]
+    assert record.queries == record.keys == patches
+    assert record.weights.shape == (1, 2 * 2, 4, 4)  # the heads of both channels
+    timexer = TimeXer(8, 2, 1, patch_length=4)
+    fitted = forecaster(timexer, window_length=12).fit(y, fh=[1])
+    record = record_attention(fitted)[0]
+    assert record.keys == ["global", "patch 0", "patch 1", "patch 2"]
+
+
 # Around other estimators
 
 
@@ -224,18 +337,6 @@ def test_searches_and_pipelines_of_sktime_are_walked_through():
         {"net__architecture__num_heads": [2]},
     ).fit(y, fh=[1, 2])
     assert_array_equal(record_attention(search)[0].weights, by_hand.weights)
-
-
-def test_a_forecaster_of_several_series_holds_several_nets():
-    y = load_airline()
-    several = pd.concat({"a": y, "b": y[::-1].set_axis(y.index)}).to_frame("y")
-    forecaster = AttentionForecaster(
-        SMALL, window_length=12, calibration=None, **OPTIONS
-    ).fit(several, fh=[1])
-    with pytest.raises(ValueError, match=r"one net each.*forecasters_\.iloc\[0, 0\]"):
-        record_attention(forecaster)
-    single = record_attention(forecaster.forecasters_.iloc[0, 0])[0]
-    assert single.keys == ["cls", *map(str, y.index[-12:])]
 
 
 def test_torch_runs_with_the_threads_of_the_estimator():

@@ -217,7 +217,7 @@ MASK = torch.arange(5) < torch.tensor([5, 3, 1])[:, None]
 @torch.no_grad()
 def test_groups_attend_to_themselves_and_records_tell_them_apart(mask):
     torch.manual_seed(0)
-    attend = MultiheadAttention(8, 4, layer="a", queries="patches", keys="patches")
+    attend = MultiheadAttention(8, 4, layer="a", queries="patch", keys="patch")
     fused = grouped_attention(attend, H, mask)
     received, single = [], []
     with recording(received.append):
@@ -228,7 +228,7 @@ def test_groups_attend_to_themselves_and_records_tell_them_apart(mask):
     torch.testing.assert_close(explicit, torch.stack(expected, dim=1))
     (record,) = received
     assert (record.layer, record.kind) == ("a", "self")
-    assert (record.queries, record.keys) == ("patches", "patches")
+    assert (record.queries, record.keys) == ("patch", "patch")
     weights = torch.cat([part.weights for part in single], dim=1)
     torch.testing.assert_close(record.weights, weights)
 
@@ -297,7 +297,7 @@ def test_batch_norm_survives_a_single_real_token():
 def test_post_norm_block(batch_norm):
     torch.manual_seed(0)
     block = PostNormBlock(
-        8, 2, d_ff=6, dropout=0.5, layer="b", tokens="patches", batch_norm=batch_norm
+        8, 2, d_ff=6, dropout=0.5, layer="b", tokens="patch", batch_norm=batch_norm
     ).eval()
     for parameter in block.parameters():
         parameter.copy_(torch.randn(parameter.shape))
@@ -321,7 +321,7 @@ def test_post_norm_block(batch_norm):
 
 def test_a_block_drops_units_only_while_training():
     torch.manual_seed(0)
-    block = PostNormBlock(8, 2, d_ff=6, dropout=0.5, layer="b", tokens="patches")
+    block = PostNormBlock(8, 2, d_ff=6, dropout=0.5, layer="b", tokens="patch")
     assert not torch.equal(block(H), block(H))
     block.eval()
     assert torch.equal(block(H), block(H))

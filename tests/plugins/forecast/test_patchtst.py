@@ -75,7 +75,7 @@ def test_equation(case, gaps, params, patch_length, stride):
     names = [f"blocks.{number}" for number in range(params.num_layers)]
     assert [record.layer for record in records] == names
     assert {(r.kind, r.queries, r.keys) for r in records} == {
-        ("self", "patches", "patches")
+        ("self", "patch", "patch")
     }
     state = weights_of(module)
     for number, sample in enumerate(samples(inputs)):

@@ -83,7 +83,7 @@ def test_equation(case, gaps, params, patch_length):
     fused, explicit, records = run(module, inputs)
     known = ("known 0", "known 1", "known category 0", "known category 1")
     series = ("channels", *known) if case == "covariates" else "channels"
-    tokens = ("global", "patches")
+    tokens = ("global", "patch")
     assert [(r.layer, r.kind, r.queries, r.keys) for r in records] == [
         entry
         for number in range(params.num_layers)
