@@ -270,6 +270,19 @@ def test_each_so_many_th_origin_of_a_range(step):
     assert ends_of(samples) == [*range(5, 11, step), *range(20, 24, step)]
 
 
+@pytest.mark.parametrize(
+    ("count", "step"), [(100, 1), (16, 1), (15, 2), (8, 2), (7, 3), (4, 4), (1, 16)]
+)
+def test_so_many_windows_are_spread_evenly(count, step):
+    store = one_series(np.arange(40), None)
+    samples = store.samples([Origins(0, 5, 15), Origins(0, 30, 36)], training=True)
+    fewer = samples.at_most(count)
+    assert ends_of(fewer) == [*range(5, 15, step), *range(30, 36, step)]
+    assert fewer.training
+    assert ends_of(fewer.at_most(1000)) == ends_of(fewer)
+    assert len(samples) == 16
+
+
 # Covariates
 
 
