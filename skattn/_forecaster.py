@@ -371,10 +371,6 @@ default=None
 
     def _read(self, y: pd.DataFrame, X: Any, fh: Any) -> dict[Any, Memory]:
         memories = super()._read(y, X, fh)
-        likelihood = self._likelihood()
-        for memory in memories.values():
-            if hasattr(likelihood, "check"):  # counts
-                likelihood.check(memory.y.to_numpy(dtype=np.float64))
         start = self._start
         if start is None:
             self._check_covariates()
@@ -401,6 +397,13 @@ default=None
             key: replace(memory, code=start.codes.get(key, 0))
             for key, memory in memories.items()
         }
+
+    def _encode(self, memory: Memory, future: pd.DataFrame | None = None) -> Any:
+        data = super()._encode(memory, future)
+        likelihood = self._likelihood()
+        if hasattr(likelihood, "check"):  # counts
+            likelihood.check(data.targets)
+        return data
 
     def _roles(self) -> tuple[Any, Any]:
         return self.past_covariates, self.static_covariates
