@@ -117,6 +117,10 @@ def backtest(
     window that was fitted on. ``evaluate`` takes steps as missing which `cv` leaves out
     between its training windows.
 
+    Metrics of quantiles and intervals see what they see in ``evaluate``. Those of
+    sktime 1.2 pair the columns of a multivariate `y` rightly only if these are in
+    alphabetical order, and empirical coverage only if it has one level too.
+
     Examples
     --------
     >>> from sktime.datasets import load_airline
@@ -293,11 +297,15 @@ class _Folds:
         number = np.zeros(len(y), dtype=int)
         if isinstance(y.index, pd.MultiIndex):
             number = pd.factorize(y.index.droplevel(-1))[0]
-        ends = np.searchsorted(number, np.arange(number[-1] + 1), side="right")
+        if (np.diff(number) < 0).any():
+            raise ValueError("The series of y are interleaved: pass y.sort_index().")
+        ends = np.searchsorted(
+            number, np.arange(number.max(initial=0) + 1), side="right"
+        )
         trains, starts, stops, tests = [], [], [], []
         for fold, (train, test) in enumerate(cv.split(y.index)):
             train, test = np.sort(train), np.sort(test)
-            last = np.searchsorted(number[train], np.arange(len(ends)), side="right")
+            last = np.searchsorted(number[train], each, side="right")
             first = np.append(0, last[:-1])
             if (first == last).any() or len(test) % len(ends):
                 raise ValueError(

@@ -590,6 +590,21 @@ def test_folds_that_do_not_test_fh_are_refused(cv):
         backtest(LINEAR, waves(), cv=cv)
 
 
+def test_interleaved_series_are_refused():
+    y = panel().swaplevel().sort_index().swaplevel()
+    with pytest.raises(ValueError, match=r"interleaved: pass y.sort_index\(\)"):
+        backtest(LINEAR, y, cv=EXPANDING)
+
+
+def test_series_in_any_order():
+    y = panel()
+    y = pd.concat([y.loc[["s2"]], y.loc[["s0"]], y.loc[["s1"]]])
+    cv = ExpandingWindowSplitter(fh=[1, 2, 3], initial_window=60, step_length=12)
+    column = "test_MeanAbsolutePercentageError"
+    expected = backtest(LINEAR, panel(), cv=cv)[column]
+    assert_allclose(backtest(LINEAR, y, cv=cv)[column], expected, rtol=1e-6)
+
+
 def test_splits_without_a_fold_are_refused():
     cv = CutoffSplitter(cutoffs=np.array([20, 30]), fh=[1], window_length=5)
     cv.split = lambda y: iter(())
