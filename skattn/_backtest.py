@@ -299,9 +299,8 @@ class _Folds:
             number = pd.factorize(y.index.droplevel(-1))[0]
         if (np.diff(number) < 0).any():
             raise ValueError("The series of y are interleaved: pass y.sort_index().")
-        ends = np.searchsorted(
-            number, np.arange(number.max(initial=0) + 1), side="right"
-        )
+        each = np.arange(number.max(initial=0) + 1)
+        ends = np.searchsorted(number, each, side="right")
         trains, starts, stops, tests = [], [], [], []
         for fold, (train, test) in enumerate(cv.split(y.index)):
             train, test = np.sort(train), np.sort(test)
