@@ -34,12 +34,12 @@ def foreign_warnings(test):
 
 
 def suites():
-    """List the checks of scikit-learn and sktime, at default parameters."""
+    """List the checks of scikit-learn and sktime, as the command runs them."""
     for name in BUILT_IN:
         for title, check in check_architecture(name):
             if not check.ecosystem:
                 continue
-            # sktime's suites on default parameters train at length; see below.
+            # sktime's suites take a minute each; see below.
             is_sktime = title.endswith("/check_estimator")
             everyday = name == DEFAULT_ARCHITECTURE and not is_sktime
             marks = () if everyday else (pytest.mark.slow,)

@@ -18,6 +18,8 @@ from skattn.testing import (
 )
 from skattn.testing._kit import Check
 
+FORECASTER = "AttentionForecaster(max_epochs=2)"
+
 
 def names(architecture, **options):
     return [name for name, _ in check_architecture(architecture, **options)]
@@ -58,7 +60,7 @@ def test_the_ecosystem_is_listed_by_what_is_supported():
     assert facades == {
         "AttentionClassifier",
         "AttentionTimeSeriesRegressor",
-        "AttentionForecaster",
+        FORECASTER,
     }
 
 
@@ -170,19 +172,35 @@ def test_each_failed_check_of_sktime_is_a_result(suite, monkeypatch):
         for result in results_of_forecaster(monkeypatch)
     ] == [
         (
-            "AttentionForecaster/check_estimator/test_b[0]",
+            f"{FORECASTER}/check_estimator/test_b[0]",
             False,
-            "sound, AttentionForecaster: ValueError: wrong",
+            f"sound, {FORECASTER}: ValueError: wrong",
         ),
         (
-            "AttentionForecaster/check_estimator/test_c[1]",
+            f"{FORECASTER}/check_estimator/test_c[1]",
             False,
-            "sound, AttentionForecaster: not run: no time",
+            f"sound, {FORECASTER}: not run: no time",
         ),
     ]
+
+
+def test_forecasters_train_as_briefly_as_their_title_says(monkeypatch):
+    from sktime.utils import estimator_checks
+
+    seen = []
+
+    def suite(estimator, **options):
+        seen.append((type(estimator).__name__, estimator.max_epochs))
+        return {}
+
+    monkeypatch.setattr(estimator_checks, "check_estimator", suite)
+    listed = dict(check_architecture(Sound()))
+    listed[f"{FORECASTER}/check_estimator"](Sound())
+    listed["AttentionTimeSeriesRegressor/check_estimator"](Sound())
+    assert seen == [("AttentionForecaster", 2), ("AttentionTimeSeriesRegressor", 50)]
 
 
 def test_a_clean_suite_of_sktime_is_one_result(suite, monkeypatch):
     suite["test_a[0]"] = "PASSED"
     (result,) = results_of_forecaster(monkeypatch)
-    assert (result.name, result.passed) == ("AttentionForecaster/check_estimator", True)
+    assert (result.name, result.passed) == (f"{FORECASTER}/check_estimator", True)
