@@ -92,7 +92,7 @@ class LinearForecaster(WindowForecaster):
     >>> from skattn import LinearForecaster
     >>> y = load_airline()
     >>> LinearForecaster().fit(y, fh=[1, 2, 3]).predict().round().tolist()
-    [443.0, 409.0, 451.0]
+    [456.0, 416.0, 463.0]
     """
 
     _tags: ClassVar[dict[str, Any]] = {"capability:random_state": False}
