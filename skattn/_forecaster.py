@@ -64,9 +64,9 @@ class AttentionForecaster(ArchitectureParams, WindowForecaster):
         A registered name (see `skattn.list_architectures`) or an instance, whose
         hyper-parameters can be set and searched as ``architecture__x``.
     window_length : int or None, default=None
-        Steps that the net looks back. None takes twice the longer of the horizon and
-        the seasonal period that the index's frequency suggests, at least 8, in whole
-        periods, and at most half of what the series leaves beside one horizon.
+        Steps to look back. None takes twice the longer of the horizon and the seasonal
+        period that the index's frequency suggests, at least 8, in whole periods, and at
+        most half of what the series leaves beside one horizon.
     normalization : {"last", "instance"} or None, default="last"
         What is taken out of each window and put back into its forecast: the last
         value; or the mean, and the standard deviation is divided by (reversible

@@ -4,6 +4,9 @@ In the everyday run: the contract for all, and scikit-learn's and sktime's suite
 the default architecture. The suites for all others are slow.
 """
 
+import tomllib
+from pathlib import Path
+
 import pytest
 from sktime.utils.estimator_checks import check_estimator
 
@@ -46,7 +49,9 @@ def suites():
             yield pytest.param(name, check, id=f"{name}-{title}", marks=marks)
 
 
-def test_the_default_is_built_in():
+def test_everything_that_is_built_in_is_checked():
+    root = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert BUILT_IN == sorted(root["project"]["entry-points"]["skattn.architectures"])
     assert DEFAULT_ARCHITECTURE in BUILT_IN
 
 
