@@ -653,6 +653,7 @@ def test_a_search_inside_an_architecture(airline):
         ExpandingWindowSplitter(fh=[1, 2], initial_window=132, step_length=12),
         {"architecture__num_heads": [1, 2, 4]},
         scoring=MeanAbsolutePercentageError(),
+        backend="None",
         error_score="raise",
     ).fit(airline, fh=[1, 2])
     rows = [row["architecture__num_heads"] for row in search.cv_results_["params"]]

@@ -449,6 +449,51 @@ def test_times_of_X_that_occur_twice_are_refused():
         forecaster.predict(X=double)
 
 
+# Indices
+
+INDICES = {
+    "period": pd.period_range("2000-01", periods=N + 9, freq="M"),
+    "quarters": pd.period_range("2000Q1", periods=N + 9, freq="Q"),
+    "days": pd.date_range("2000-01-01", periods=N + 9, freq="D"),
+    "month ends": pd.date_range("2000-01-31", periods=N + 9, freq="ME"),
+    "no frequency": pd.DatetimeIndex(
+        pd.date_range("2000-01-01", periods=N + 9, freq="2h").to_numpy()
+    ),
+    "range": pd.RangeIndex(N + 9),
+    "offset": pd.RangeIndex(7, N + 16),
+    "integer": pd.Index(np.arange(N + 9)),
+}
+
+
+@pytest.mark.parametrize("kind", INDICES)
+def test_the_kind_of_index_does_not_count(kind):
+    found = []
+    for index in (INDICES["period"], INDICES[kind]):
+        y, given = waves(N + 6, index[: N + 6]), exogenous(N + 9, index=index)
+        forecaster = make(**ROLES).fit(y[:N], X=given[:N], fh=[1, 3])
+        found.append(forecaster.predict(X=given[N : N + 3]))
+        assert list(found[-1].index) == list(index[[N, N + 2]])
+        # With a gap of two steps, whose covariates are known.
+        forecaster.update(y[N + 2 :], X=given[N : N + 6], update_params=False)
+        found.append(forecaster.predict(X=given[N + 6 :]))
+        assert list(found[-1].index) == list(index[[N + 6, N + 8]])
+    assert_array_equal(found[0], found[2])
+    assert_array_equal(found[1], found[3])
+
+
+@pytest.mark.parametrize("kind", ["days", "no frequency", "quarters", "integer"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_very_short_series_with_covariates(kind, n):
+    index = INDICES[kind]
+    if kind == "no frequency" and n < 3:
+        index = INDICES["days"]
+    y, given = waves(n, index[:n]), exogenous(n + 3, index=index[: n + 3])
+    forecaster = make(calibration="refit", **ROLES).fit(y, X=given[:n], fh=FH)
+    predicted = forecaster.predict(X=given[n:])
+    assert np.isfinite(predicted).all()
+    assert list(predicted.index) == list(index[n : n + 3])
+
+
 # Updates and backtests
 
 
