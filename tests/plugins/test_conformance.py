@@ -51,7 +51,7 @@ def suites():
 
 def test_everything_that_is_built_in_is_checked():
     root = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    assert BUILT_IN == sorted(root["project"]["entry-points"]["skattn.architectures"])
+    assert sorted(root["project"]["entry-points"]["skattn.architectures"]) == BUILT_IN
     assert DEFAULT_ARCHITECTURE in BUILT_IN
 
 
