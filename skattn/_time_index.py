@@ -103,6 +103,40 @@ def regular(frame: pd.DataFrame, frequency: str | None = None) -> pd.DataFrame:
     return frame.reindex(full)
 
 
+def check_later(index: pd.Index, known: pd.Index) -> None:
+    """Refuse new times of a series that do not go on from those that are known.
+
+    Parameters
+    ----------
+    index : pandas.Index
+        New times.
+    known : pandas.Index
+        Of the series so far.
+
+    Raises
+    ------
+    ValueError
+        If they are of another kind or frequency, or end earlier.
+    """
+    if (ours := _kind(index)) != (theirs := _kind(known)):
+        raise ValueError(
+            f"The index of y holds {ours}, but that of the fitted series {theirs}. "
+            "Convert it."
+        )
+    if index[-1] < known[-1]:
+        raise ValueError(
+            f"y ends at {index[-1]}, before the end {known[-1]} of what is known of "
+            "its series. Update in order of time."
+        )
+
+
+def _kind(index: pd.Index) -> str:
+    """Say what an index holds."""
+    if isinstance(index, pd.PeriodIndex):
+        return f"periods of frequency {index.freqstr}"
+    return "times" if isinstance(index, pd.DatetimeIndex) else f"{index.dtype}"
+
+
 def time_labels(index: pd.Index) -> list[str]:
     """Name times.
 

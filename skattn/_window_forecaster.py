@@ -26,7 +26,7 @@ from skattn._inputs._panels import (
 )
 from skattn._inputs._scaling import series_moments
 from skattn._intervals import ConformalResiduals
-from skattn._time_index import regular, seasonal_period, time_labels
+from skattn._time_index import check_later, regular, seasonal_period, time_labels
 
 # Errors are kept for so many horizons at the end of each series, or half of it, and for
 # so many windows of all series.
@@ -160,7 +160,8 @@ class WindowForecaster(BaseForecaster):
         past, static = self._roles()
         self._encoder: Any = None
         if X is None:
-            if named := [*(past or ()), *(static or ())]:
+            given = [names for names in (past, static) if names is not None]
+            if named := [name for names in given for name in names]:
                 raise ValueError(
                     f"The covariates {named} are named, but fit got no X. Pass X with "
                     "these columns, or drop the names."
@@ -496,6 +497,11 @@ class WindowForecaster(BaseForecaster):
         return self._calibrated().quantiles(scores, levels, loc, scale)
 
     def _predict_var(self, fh: Any, X: Any = None, cov: bool = False) -> pd.DataFrame:
+        if cov:
+            raise NotImplementedError(
+                f"{type(self).__name__} forecasts the variance of each step, and no "
+                "covariances between steps: call predict_var(cov=False)."
+            )
         samples = self._present_windows(X, fh)
         scores = self._scores(self._model(), samples)
         return self._frame(self._variances(scores, *samples.units()), fh)
@@ -574,6 +580,7 @@ class WindowForecaster(BaseForecaster):
                 mean, std = series_moments(_numbers(frame))
                 start, code = 0, 0
             else:
+                check_later(part.index, old.y.index)
                 frequency = getattr(old.y.index, "freqstr", None)
                 frame = regular(append_rows(old.y, part), frequency)
                 mean, std, code = old.mean, old.std, old.code
