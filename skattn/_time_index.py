@@ -134,7 +134,10 @@ def _kind(index: pd.Index) -> str:
     """Say what an index holds."""
     if isinstance(index, pd.PeriodIndex):
         return f"periods of frequency {index.freqstr}"
-    return "times" if isinstance(index, pd.DatetimeIndex) else f"{index.dtype}"
+    if isinstance(index, pd.DatetimeIndex):
+        return "times"
+    is_whole = pd.api.types.is_integer_dtype(index.dtype)
+    return "whole numbers" if is_whole else f"{index.dtype}"
 
 
 def time_labels(index: pd.Index) -> list[str]:
