@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -94,15 +94,31 @@ class Blueprint:
     normalization: str | None = None
 
     def __call__(self) -> nn.Module:
-        module = self.architecture.build(self.data)
+        consumes = self.architecture.consumes
+        module = self.architecture.build(_consumed(self.data, consumes))
         if self.data.task == "forecasting":
-            consumes = self.architecture.consumes
             module = ForecastSum(
                 module, self.data, consumes, self.linear_skip, self.normalization
             )
         elif self.linear_skip:
             module = LinearSkip(module, self.data)
         return module.to(PRECISIONS[self.precision])
+
+
+def _consumed(data: DataSpec, consumes: Collection[str]) -> DataSpec:
+    """Leave out of a description the covariates that an architecture does not take."""
+    changes: dict[str, Any] = {}
+    for kind in ("known", "static"):
+        count, names = getattr(data, f"n_{kind}"), getattr(data, f"{kind}_names")
+        if kind not in consumes:
+            changes[f"n_{kind}"], names = 0, names[count:]
+            count = 0
+        if f"{kind}_categories" not in consumes:
+            changes[f"{kind}_category_counts"], names = (), names[:count]
+        changes[f"{kind}_names"] = names
+    if "series_id" not in consumes:
+        changes["n_series"] = 0
+    return replace(data, **changes)
 
 
 def automatic_batch_size(n_samples: int) -> int:

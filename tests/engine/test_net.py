@@ -147,6 +147,59 @@ def test_automatic_batch_size(n_samples, size):
     assert automatic_batch_size(n_samples) == size
 
 
+COVARIATES = DataSpec(
+    "forecasting",
+    "series",
+    n_channels=1,
+    n_targets=1,
+    length=6,
+    horizon=2,
+    n_known=2,
+    known_category_counts=(3,),
+    known_names=("a", "b", "c"),
+    n_static=1,
+    static_category_counts=(4,),
+    static_names=("d", "e"),
+    n_series=5,
+)
+
+
+@pytest.mark.parametrize(
+    ("consumes", "left"),
+    [
+        ((), {}),
+        (("known",), {"n_known": 2, "known_names": ("a", "b")}),
+        (
+            ("known_categories", "series_id"),
+            {"known_category_counts": (3,), "known_names": ("c",), "n_series": 5},
+        ),
+        (
+            ("static", "static_categories"),
+            {
+                "n_static": 1,
+                "static_category_counts": (4,),
+                "static_names": ("d", "e"),
+            },
+        ),
+    ],
+)
+def test_architectures_are_told_of_the_covariates_that_they_take(consumes, left):
+    told = []
+
+    class Curious(Tiny):
+        def build(self, data):
+            told.append(data)
+            return nn.Linear(data.length, data.horizon)
+
+    architecture = Curious()
+    architecture.consumes = consumes
+    blueprint = Blueprint(architecture, COVARIATES, "float32")
+    blueprint()
+    shape = {"n_channels": 1, "n_targets": 1, "length": 6, "horizon": 2}
+    assert told == [DataSpec("forecasting", "series", **shape, **left)]
+    assert blueprint.data is COVARIATES
+
+
 def test_automatic_batches_make_at_least_eight_steps(log):
     fit(make_samples(300), batch_size="auto", max_epochs=1, callbacks=[log()])
     assert len(log.seen) == math.ceil(300 / 32)
