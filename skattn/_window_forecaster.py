@@ -161,7 +161,7 @@ class WindowForecaster(BaseForecaster):
         self._encoder: Any = None
         if X is None:
             given = [names for names in (past, static) if names is not None]
-            if named := [name for names in given for name in names]:
+            if named := [str(name) for names in given for name in names]:
                 raise ValueError(
                     f"The covariates {named} are named, but fit got no X. Pass X with "
                     "these columns, or drop the names."

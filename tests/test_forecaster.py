@@ -447,6 +447,15 @@ def test_an_update_that_repeats_what_is_known(airline):
     assert_array_equal(overlapping.predict(), forecaster.predict())
 
 
+def test_an_update_goes_on_in_time(airline):
+    forecaster = make().fit(airline[:120], fh=[1])
+    with pytest.raises(ValueError, match=r"ends at 1949-12, before the end 1958-12"):
+        forecaster.update(airline[:12])
+    quarters = airline[120:].resample("Q").mean()
+    with pytest.raises(ValueError, match="frequency Q-DEC"):
+        forecaster.update(quarters)
+
+
 @pytest.mark.parametrize("kind", ["period", "integer", "datetime", "range"])
 def test_an_update_with_a_gap_fills_it_with_missing_values(kind):
     y = waves(index=INDICES[kind])

@@ -157,8 +157,10 @@ def test_roles_name_columns_of_X():
     ):
         with pytest.raises(ValueError, match=message):
             make(window_length=8, **params).fit(SERIES, X=X[:N], fh=FH)
-    with pytest.raises(ValueError, match=r"\['weather'\] are named, .* no X"):
-        make(past_covariates=PAST).fit(SERIES, fh=FH)
+    for names in (PAST, tuple(PAST), np.array(PAST), pd.Index(PAST)):
+        with pytest.raises(ValueError, match=r"\['weather'\] are named, .* no X"):
+            make(past_covariates=names).fit(SERIES, fh=FH)
+    make(past_covariates=[], max_epochs=1).fit(SERIES, fh=FH)
 
 
 # A planted effect

@@ -281,6 +281,14 @@ def test_points_have_a_variance_and_a_normal_distribution():
             method()
 
 
+def test_there_are_no_covariances():
+    forecaster = make(window_length=12, calibration="split").fit(
+        SERIES["normal"], fh=FH
+    )
+    with pytest.raises(NotImplementedError, match="covariances"):
+        forecaster.predict_var(cov=True)
+
+
 # With everything else
 
 

@@ -300,6 +300,15 @@ def test_a_new_series_is_unknown(fitted, update_params):
     assert forecaster.predict().loc["d"].index[0] == months(33)[32]
 
 
+def test_an_update_goes_on_in_time_in_each_series(fitted):
+    forecaster = copy.deepcopy(fitted).update(later("a", 6), update_params=False)
+    # Behind the end of another series, but not behind its own.
+    forecaster.update(later("b", 2), update_params=False)
+    assert forecaster.predict().loc["b"].index[0] == months(43)[42]
+    with pytest.raises(ValueError, match="ends at 2003-06, before the end 2003-10"):
+        forecaster.update(later("a", 2), update_params=False)
+
+
 def test_a_new_series_of_one_step_is_forecast(fitted):
     forecaster = copy.deepcopy(fitted)
     forecaster.update(later("z", 1, value=77.0), update_params=False)

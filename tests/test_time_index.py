@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skattn._time_index import regular, seasonal_period, time_labels
+from skattn._time_index import check_later, regular, seasonal_period, time_labels
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,31 @@ def test_a_time_that_occurs_twice(index):
     message = f"holds {index[1]} more than once"
     with pytest.raises(ValueError, match=message):
         regular(frame)
+
+
+MONTHS = pd.period_range("2000-01", periods=6, freq="M")
+DAYS = pd.date_range("2000-01-01", periods=6, freq="D")
+
+
+@pytest.mark.parametrize("index", [MONTHS, DAYS, pd.RangeIndex(6), pd.Index(range(6))])
+def test_new_times_end_where_the_known_ones_do_or_later(index):
+    check_later(index[4:], index[:3])
+    check_later(index[1:4], index[:4])
+    with pytest.raises(ValueError, match=rf"ends at {index[2]}, before .* {index[3]}"):
+        check_later(index[:3], index[:4])
+
+
+def test_new_times_are_of_the_same_kind():
+    whole = pd.RangeIndex(6)
+    check_later(pd.Index([7], dtype="int32"), whole)
+    quarters = pd.period_range("2001Q1", periods=2, freq="Q")
+    for index, known, message in (
+        (DAYS, MONTHS, "holds times, but that of .* periods of frequency M"),
+        (quarters, MONTHS, "frequency Q-DEC, but .* frequency M"),
+        (whole, DAYS, "holds whole numbers, but .* times"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_later(index, known)
 
 
 def test_labels():
