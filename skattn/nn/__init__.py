@@ -8,7 +8,6 @@ from skattn.nn._attention import (
 )
 from skattn.nn._block import DecoderBlock, EncoderBlock
 from skattn.nn._checks import check_sizes
-from skattn.nn._covariates import KnownTokens
 from skattn.nn._dropout import LeanDropout
 from skattn.nn._embedding import FeatureTokens
 from skattn.nn._gates import (
@@ -20,6 +19,7 @@ from skattn.nn._gates import (
 )
 from skattn.nn._head import ScoreHead
 from skattn.nn._interpretable import InterpretableAttention
+from skattn.nn._known import KnownTokens
 from skattn.nn._patches import (
     HorizonHead,
     PatchTokens,
