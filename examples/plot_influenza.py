@@ -152,10 +152,12 @@ left.plot(
     label="reported",
     zorder=3,
 )
+widths = []
 for number, start in enumerate(["2018-11-17", "2019-01-19", "2019-03-16"]):
     at = origins.get_loc(pd.Timestamp(start))
     times = origins[at] + pd.to_timedelta(7 * FH, unit="D")
     bands = quantiles[at]
+    widths.append(f"{bands[-1, -1] - bands[-1, 0]:.1f}")
     for low, coverage in enumerate([90, 80, 50]):
         left.fill_between(
             times,
@@ -177,7 +179,10 @@ for number, start in enumerate(["2018-11-17", "2019-01-19", "2019-03-16"]):
 left.set_ylabel("visits for influenza-like illness, %")
 left.set_ylim(0, None)
 left.legend(loc="upper right", fontsize="small")
-left.set_title(f"Wide before the peak, narrow after it: season 2018/19 ({source})")
+left.set_title(
+    f"Season 2018/19 ({source}), forecast three times:\n90 % intervals eight weeks "
+    f"ahead are {', '.join(widths[:2])} and {widths[2]} points wide"
+)
 
 for year in season.unique():
     chosen = season == year
