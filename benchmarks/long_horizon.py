@@ -79,7 +79,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, dict[str, Any]]] = {
         {
             **_ALONE,
             "max_epochs": 20,
-            "patience": 20,
+            "patience": 6,
             "lr": 1e-3,
             "batch_size": 128,
             "lr_schedule": "one_cycle",
@@ -178,7 +178,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, dict[str, Any]]] = {
     ),
 }
 
-BASELINES = ("naive", "seasonal naive", "ridge")
+BASELINES = ("naive", "seasonal naive", "ridge", "ridge + intercept")
 RIDGE_LENGTH = 512
 
 
@@ -231,9 +231,10 @@ def fitted(forecaster: Any, frame: pd.DataFrame, horizon: int) -> Forecast:
 
 def make(model: str, horizon: int, seed: int, args: Any) -> Any:
     """Make the forecaster of a row."""
-    if model == "ridge":
+    if model.startswith("ridge"):
         return LinearForecaster(
             window_length=RIDGE_LENGTH,
+            fit_intercept=model != "ridge",
             calibration=None,
             validation_fraction=_COMMON["validation_fraction"],
             refit=False,
@@ -272,7 +273,7 @@ def length_of(model: str) -> int:
     """Steps that a model looks back."""
     if model in MODELS:
         return MODELS[model][2]
-    return {"naive": 1, "seasonal naive": PERIOD, "ridge": RIDGE_LENGTH}[model]
+    return {"naive": 1, "seasonal naive": PERIOD}.get(model, RIDGE_LENGTH)
 
 
 def table(results: Results) -> tuple[list[str], list[list[str]]]:

@@ -21,6 +21,7 @@ from skattn._window_forecaster import WindowForecaster
 _CONSTRAINTS: dict[str, list[Any]] = {
     "window_length": [Interval(Integral, 1, None, closed="left"), None],
     "normalization": [StrOptions({"last", "instance"}), None],
+    "fit_intercept": ["boolean"],
     "calibration": [StrOptions({"refit", "split"}), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "refit": ["boolean"],
@@ -30,13 +31,12 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 class LinearForecaster(WindowForecaster):
     r"""Forecast by a ridge regression of windows, one for all series and steps.
 
-    .. math:: \hat y_{T+1 \dots T+H} = W x, \quad x = (y_{T-L+1}, \dots, y_T)
+    .. math:: \hat y_{T+1 \dots T+H} = W x + b, \quad x = (y_{T-L+1}, \dots, y_T)
 
-    after the window's last value, or its mean and standard deviation, is taken out.
-    There is no intercept: a mean drift of the training rows need not go on, and a
-    window that has a trend tells of it. All targets and all series of a panel share
-    :math:`W`. This is the linear start of `AttentionForecaster`, and the baseline that
-    any net has to beat: no seeds, no epochs, seconds.
+    after the window's last value, or its mean and standard deviation, is taken out. All
+    targets and all series of a panel share :math:`W` and :math:`b`. This is the linear
+    start of `AttentionForecaster`, and the baseline that any net has to beat: no seeds,
+    no epochs, seconds.
 
     Parameters
     ----------
@@ -48,6 +48,9 @@ class LinearForecaster(WindowForecaster):
         What is taken out of each window and put back into its forecast: the last
         value; or the mean, and the standard deviation is divided by (reversible
         instance normalisation).
+    fit_intercept : bool, default=True
+        Whether there is an intercept :math:`b`: the mean drift of the training windows
+        goes on.
     calibration : {"refit", "split"} or None, default="refit"
         How prediction intervals come about. A regression is fitted without the tail of
         each series, ten horizons or half of it, and its errors there are kept.
@@ -67,6 +70,8 @@ class LinearForecaster(WindowForecaster):
         Steps that it forecasts.
     coef_ : ndarray of shape (horizon, window_length)
         Coefficients, from the oldest step to the newest.
+    intercept_ : ndarray of shape (horizon,)
+        Intercepts, in units of the standardised series; zero without.
     strength_ : float or None
         Ridge strength, in units of the windows' mean square; None where no window was
         complete and the coefficients are zero.
@@ -92,7 +97,7 @@ class LinearForecaster(WindowForecaster):
     >>> from skattn import LinearForecaster
     >>> y = load_airline()
     >>> LinearForecaster().fit(y, fh=[1, 2, 3]).predict().round().tolist()
-    [456.0, 416.0, 463.0]
+    [443.0, 411.0, 453.0]
     """
 
     _tags: ClassVar[dict[str, Any]] = {"capability:random_state": False}
@@ -102,12 +107,14 @@ class LinearForecaster(WindowForecaster):
         *,
         window_length: int | None = None,
         normalization: str | None = "last",
+        fit_intercept: bool = True,
         calibration: str | None = "refit",
         validation_fraction: float = 0.1,
         refit: bool = True,
     ) -> None:
         self.window_length = window_length
         self.normalization = normalization
+        self.fit_intercept = fit_intercept
         self.calibration = calibration
         self.validation_fraction = validation_fraction
         self.refit = refit
@@ -119,7 +126,11 @@ class LinearForecaster(WindowForecaster):
         )
         memories = self._read(y, X, fh)
         self._module = self._fit_windows(memories)
-        self.coef_ = self._module.linear.weight.detach().numpy().copy()
+        linear = self._module.linear
+        self.coef_ = linear.weight.detach().numpy().copy()
+        self.intercept_ = np.zeros(self.horizon_)
+        if linear.bias is not None:
+            self.intercept_ = linear.bias.detach().numpy().copy()
         self._remember(memories)
         return self
 
@@ -131,7 +142,12 @@ class LinearForecaster(WindowForecaster):
         samples = self._store(seen).samples(self._training_origins(seen))
         valid = self._validation(series, n_valid) if any(n_valid) else None
         module = ForecastSum(
-            None, self._describe(), (), True, self.normalization
+            None,
+            self._describe(),
+            consumes=(),
+            linear_skip=True,
+            normalization=self.normalization,
+            intercept=self.fit_intercept,
         ).double()
         self.strength_ = fit_linear(module, samples, valid, refit=self.refit)
         return module
@@ -178,4 +194,7 @@ class LinearForecaster(WindowForecaster):
         params : list of dict
             Arguments of the constructor.
         """
-        return [{}, {"window_length": 4, "normalization": "instance"}]
+        return [
+            {},
+            {"window_length": 4, "normalization": "instance", "fit_intercept": False},
+        ]

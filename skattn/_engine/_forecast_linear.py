@@ -114,7 +114,7 @@ class _CategoricalEffect(_Effect):
 class ForecastSum(nn.Module):
     r"""Add a linear forecast and effects of covariates to an architecture's forecast.
 
-    .. math:: \hat y = W x' + A (k_{T+h} - \bar k) + s + f(x''),
+    .. math:: \hat y = W x' + b + A (k_{T+h} - \bar k) + s + f(x''),
               \quad x'_t = x_t - A (k_t - \bar k)
 
     where :math:`A` is the effect of covariates known in the future and :math:`s` that
@@ -136,6 +136,8 @@ class ForecastSum(nn.Module):
         Whether there is a linear forecast.
     normalization : {"last", "instance"} or None
         What has been taken out of each window.
+    intercept : bool, default=True
+        Whether the linear forecast has an intercept.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class ForecastSum(nn.Module):
         consumes: Collection[str],
         linear_skip: bool,
         normalization: str | None,
+        intercept: bool = True,
     ) -> None:
         super().__init__()
         self.module = module
@@ -152,9 +155,10 @@ class ForecastSum(nn.Module):
         self.consumes = frozenset(consumes)
         self.n_targets = data.n_targets
         self.length = data.length
-        # No intercept: the mean drift of the training rows need not go on.
         self.linear = (
-            ZeroLinear(data.length, data.horizon, bias=False) if linear_skip else None
+            ZeroLinear(data.length, data.horizon, bias=intercept)
+            if linear_skip
+            else None
         )
         effects: dict[str, nn.Module] = {}
         if data.n_known and (linear_skip or "known" not in consumes):
@@ -320,53 +324,63 @@ class ForecastSum(nn.Module):
 
 
 class _Basis(NamedTuple):
-    """Eigenvalues and eigenvectors of a ridge regression, and its targets there."""
+    """Eigenvalues and eigenvectors of a ridge regression, its targets, and means."""
 
     values: Tensor
     vectors: Tensor
     rotated: Tensor
+    mean_x: Tensor
+    mean_y: Tensor
 
-    def ridge(self, strength: float) -> tuple[Tensor, float]:
-        """Give coefficients (width, horizon) and their degrees of freedom."""
+    def ridge(self, strength: float) -> tuple[Tensor, Tensor, float]:
+        """Give coefficients, intercepts and degrees of freedom."""
         unit = max(float(self.values.mean()), torch.finfo(torch.float64).tiny)
         damped = self.values + strength * unit
         weight = self.vectors @ (self.rotated / damped[:, None])
-        return weight, float((self.values / damped).sum())
+        bias = self.mean_y - self.mean_x @ weight
+        return weight, bias, float((self.values / damped).sum())
 
 
 class _Moments:
     """Sums from which a ridge regression follows, in units of the series."""
 
     def __init__(self, width: int, horizon: int) -> None:
-        self.gram = torch.zeros(width, width, dtype=torch.float64)
-        self.cross = torch.zeros(width, horizon, dtype=torch.float64)
+        # The last column is one.
+        self.gram = torch.zeros(width + 1, width + 1, dtype=torch.float64)
+        self.cross = torch.zeros(width + 1, horizon, dtype=torch.float64)
         self.square = 0.0
-        self.count = 0
+
+    @property
+    def count(self) -> float:
+        """Number of windows."""
+        return float(self.gram[-1, -1])
 
     def add(self, x: Tensor, goal: Tensor) -> None:
         """Count in windows (n, width) and what followed (n, horizon)."""
-        self.gram += x.T @ x
-        self.cross += x.T @ goal
+        design = functional.pad(x, (0, 1), value=1.0)
+        self.gram += design.T @ design
+        self.cross += design.T @ goal
         self.square += float(goal.square().sum())
-        self.count += len(x)
 
     def join(self, other: _Moments) -> None:
         """Count in the windows of both."""
         self.gram += other.gram
         self.cross += other.cross
         self.square += other.square
-        self.count += other.count
 
-    def basis(self) -> _Basis:
-        """Decompose the windows' moments."""
-        values, vectors = torch.linalg.eigh(self.gram)
-        return _Basis(values.clamp(min=0.0), vectors, vectors.T @ self.cross)
+    def basis(self, intercept: bool) -> _Basis:
+        """Decompose the windows' moments, around their means with an intercept."""
+        share = 1 / self.count if intercept else 0.0
+        mean_x, mean_y = share * self.gram[-1, :-1], share * self.cross[-1]
+        gram = self.gram[:-1, :-1] - self.count * torch.outer(mean_x, mean_x)
+        cross = self.cross[:-1] - self.count * torch.outer(mean_x, mean_y)
+        values, vectors = torch.linalg.eigh(gram)
+        return _Basis(values.clamp(min=0.0), vectors, vectors.T @ cross, mean_x, mean_y)
 
-    def error(self, weight: Tensor) -> float:
-        """Sum the squared errors of a linear forecast (width, horizon)."""
-        explained = (
-            2 * (weight * self.cross).sum() - (weight * (self.gram @ weight)).sum()
-        )
+    def error(self, weight: Tensor, bias: Tensor) -> float:
+        """Sum the squared errors of a linear forecast."""
+        full = torch.cat([weight, bias[None]])  # (width + 1, horizon)
+        explained = 2 * (full * self.cross).sum() - (full * (self.gram @ full)).sum()
         return self.square - float(explained)
 
 
@@ -457,20 +471,25 @@ def _fit_ridge(
         return None
     if held_out is not None and not held_out.count:
         held_out = None
-    basis = train.basis()
+    intercept = linear.bias is not None
+    basis = train.basis(intercept)
     best = (float("inf"), STRENGTHS[-1])
     for strength in STRENGTHS:
-        weight, freedom = basis.ridge(strength)
+        weight, bias, freedom = basis.ridge(strength)
+        rest = 1 - (freedom + intercept) / train.count
         if held_out is not None:
-            best = min(best, (held_out.error(weight), strength))
-        elif freedom < train.count:
-            error = max(train.error(weight), 0.0) / (1 - freedom / train.count) ** 2
+            best = min(best, (held_out.error(weight, bias), strength))
+        elif rest > 0:
+            error = max(train.error(weight, bias), 0.0) / rest**2
             best = min(best, (error, strength))
     if refit and held_out is not None:
         train.join(held_out)
-        basis = train.basis()
+        basis = train.basis(intercept)
+    weight, bias, _ = basis.ridge(best[1])
     with torch.no_grad():
-        linear.weight.copy_(basis.ridge(best[1])[0].T)
+        linear.weight.copy_(weight.T)
+        if intercept:
+            linear.bias.copy_(bias)
     return best[1]
 
 

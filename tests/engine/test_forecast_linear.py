@@ -39,9 +39,17 @@ class Kept(nn.Module):
         return self.head(torch.ones_like(x[:, 0, :1])).unflatten(1, self.shape)
 
 
-def make_net(data=FORECAST, consumes=(), linear_skip=True, normalization="last"):
+def make_net(
+    data=FORECAST,
+    consumes=(),
+    linear_skip=True,
+    normalization="last",
+    intercept=True,
+):
     module = Kept(data)
-    return ForecastSum(module, data, consumes, linear_skip, normalization).double()
+    return ForecastSum(
+        module, data, consumes, linear_skip, normalization, intercept
+    ).double()
 
 
 class Windows:
@@ -84,20 +92,25 @@ def make_windows(n=40, noise=0.5, unknown=(), seed=0):
     return Windows(x, target), design[known], goal[known]
 
 
-def unit_of(design):
+def unit_of(design, intercept):
     """Give the windows' mean square, in whose units strengths are."""
-    return np.linalg.eigvalsh(design.T @ design).mean()
+    centred = design - design.mean(axis=0) if intercept else design
+    return np.linalg.eigvalsh(centred.T @ centred).mean()
 
 
-def ridge(design, goal, strength):
-    alpha = strength * unit_of(design)
-    return Ridge(alpha=alpha, fit_intercept=False).fit(design, goal)
+def ridge(design, goal, strength, intercept=True):
+    alpha = strength * unit_of(design, intercept)
+    return Ridge(alpha=alpha, fit_intercept=intercept).fit(design, goal)
 
 
-def assert_ridge(net, design, goal, strength):
-    expected = ridge(design, goal, strength).coef_
-    np.testing.assert_allclose(net.linear.weight.detach(), expected, atol=1e-8)
-    assert net.linear.bias is None
+def assert_ridge(net, design, goal, strength, intercept=True):
+    expected = ridge(design, goal, strength, intercept)
+    np.testing.assert_allclose(net.linear.weight.detach(), expected.coef_, atol=1e-8)
+    if intercept:
+        bias = net.linear.bias.detach()
+        np.testing.assert_allclose(bias, expected.intercept_, atol=1e-8)
+    else:
+        assert net.linear.bias is None
 
 
 # The start
@@ -174,19 +187,23 @@ def test_shifts_and_effects_get_gradients():
 # Ridge regression
 
 
-def ridge_at_gcv_optimum(design, goal):
+def ridge_at_gcv_optimum(design, goal, intercept):
     """Try all strengths with the influence matrix written out."""
     n = len(design)
     best = (np.inf,)
+    unit = unit_of(design, intercept)
+    mean = np.full((n, n), 1 / n) if intercept else np.zeros((n, n))
+    design = design - mean @ design
     for strength in 10.0 ** np.arange(-4, 4):
-        gram = design.T @ design + strength * unit_of(design) * np.eye(LENGTH)
-        influence = design @ np.linalg.solve(gram, design.T)
+        gram = design.T @ design + strength * unit * np.eye(LENGTH)
+        influence = design @ np.linalg.solve(gram, design.T) + mean
         residual = goal - influence @ goal
         score = (residual**2).sum() / (1 - np.trace(influence) / n) ** 2
         best = min(best, (score, strength))
     return best[1]
 
 
+@pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize(
     ("n", "noise", "unknown", "strength"),
     [
@@ -197,20 +214,20 @@ def ridge_at_gcv_optimum(design, goal):
         (5, 30.0, (0, 3), 1000.0),
     ],
 )
-def test_ridge_at_the_optimum_of_gcv(n, noise, unknown, strength):
+def test_ridge_at_the_optimum_of_gcv(n, noise, unknown, strength, intercept):
     windows, design, goal = make_windows(n, noise, unknown)
-    net = make_net()
+    net = make_net(intercept=intercept)
     found = fit_linear(net, windows)
-    assert found == pytest.approx(ridge_at_gcv_optimum(design, goal))
+    assert found == pytest.approx(ridge_at_gcv_optimum(design, goal, intercept))
     assert found == pytest.approx(strength)
-    assert_ridge(net, design, goal, found)
+    assert_ridge(net, design, goal, found, intercept)
 
 
-def best_on(design, goal, held_out):
+def best_on(design, goal, held_out, intercept=True):
     """Try all strengths on held-out windows."""
     errors = {}
     for strength in STRENGTHS:
-        model = ridge(design, goal, strength)
+        model = ridge(design, goal, strength, intercept)
         errors[strength] = ((model.predict(held_out[1]) - held_out[2]) ** 2).sum()
     return min(errors, key=errors.get)
 
@@ -230,15 +247,16 @@ def test_the_strength_is_the_best_one_on_held_out_windows(unknown):
     assert chosen != {fit_linear(make_net(), windows)}
 
 
-def test_held_out_windows_are_learnt_from_where_that_is_asked():
+@pytest.mark.parametrize("intercept", [True, False])
+def test_held_out_windows_are_learnt_from_where_that_is_asked(intercept):
     windows, design, goal = make_windows(12, 2.0)
     held_out = make_windows(9, 1.0, seed=1)
-    net = make_net()
+    net = make_net(intercept=intercept)
     found = fit_linear(net, windows, held_out[0], refit=True)
-    assert found == best_on(design, goal, held_out)
+    assert found == best_on(design, goal, held_out, intercept)
     design = np.concatenate([design, held_out[1]])
     goal = np.concatenate([goal, held_out[2]])
-    assert_ridge(net, design, goal, found)
+    assert_ridge(net, design, goal, found, intercept)
 
 
 def test_held_out_windows_without_a_known_target_are_none():
@@ -247,7 +265,7 @@ def test_held_out_windows_without_a_known_target_are_none():
     held_out.target[..., 0] = torch.nan
     net = make_net()
     found = fit_linear(net, windows, held_out)
-    assert found == ridge_at_gcv_optimum(design, goal)
+    assert found == ridge_at_gcv_optimum(design, goal, True)
     assert_ridge(net, design, goal, found)
 
 
@@ -257,9 +275,9 @@ def test_windows_count_in_units_of_the_series():
     scale = np.random.default_rng(5).uniform(0.2, 20.0, size=(30, 2, 1))
     windows.scale = scale
     rows = scale.reshape(-1, 1)
-    net = make_net()
+    net = make_net(intercept=False)
     found = fit_linear(net, windows)
-    assert_ridge(net, design * rows, goal * rows, found)
+    assert_ridge(net, design * rows, goal * rows, found, intercept=False)
 
 
 def test_of_very_many_windows_so_many_are_taken(monkeypatch):
