@@ -26,11 +26,12 @@ SKTIME = (
 )
 
 
-def foreign_warnings(test):
-    """Let through what sktime itself warns of while its suite runs."""
+def expected_warnings(test):
+    """Let through what sktime warns of in its suite, and what it makes us warn of."""
     for message in (
         "Forecasters' predict_proba requires skpro",
         "Sorting by default when concatenating all DatetimeIndex",
+        "X lacks the times",
     ):
         test = pytest.mark.filterwarnings(f"ignore:{message}")(test)
     return test
@@ -42,7 +43,7 @@ def suites():
         for title, check in check_architecture(name):
             if not check.ecosystem:
                 continue
-            # sktime's suites take a minute each; see below.
+            # Of sktime's suites the everyday run has those below.
             is_sktime = title.endswith("/check_estimator")
             everyday = name == DEFAULT_ARCHITECTURE and not is_sktime
             marks = () if everyday else (pytest.mark.slow,)
@@ -60,13 +61,13 @@ def test_contract(architecture, check):
     check(architecture)
 
 
-@foreign_warnings
+@expected_warnings
 @pytest.mark.parametrize(("name", "check"), list(suites()))
 def test_suites(name, check):
     check(skattn.get_architecture(name)())
 
 
-@foreign_warnings
+@expected_warnings
 @pytest.mark.parametrize("facade", SKTIME)
 def test_sktime_with_the_default_architecture(facade):
     """The whole suite with the class's own test parameters, which train briefly."""
