@@ -63,7 +63,7 @@ def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
     Raises
     ------
     TypeError
-        If the estimator is none of skattn's.
+        If the estimator is none of skattn's with attention.
     NotFittedError
         If it is not fitted.
     ValueError
@@ -82,7 +82,7 @@ def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
     estimator, X = _last_step(estimator, X)
     if not hasattr(estimator, "_attention_batches"):
         raise TypeError(
-            f"record_attention looks into skattn's estimators; "
+            f"record_attention looks into skattn's attention estimators; "
             f"{type(estimator).__name__} is none. Pass the fitted estimator itself, a "
             "Pipeline that ends in it, or a search over it."
         )

@@ -25,6 +25,7 @@ from skattn import (
     AttentionForecaster,
     AttentionRegressor,
     AttentionTimeSeriesClassifier,
+    LinearForecaster,
     record_attention,
 )
 from skattn.architectures import (
@@ -369,6 +370,8 @@ def test_errors():
     numbers = X[["height"]]
     with pytest.raises(TypeError, match="LogisticRegression is none"):
         record_attention(LogisticRegression().fit(numbers, y), numbers)
+    with pytest.raises(TypeError, match="attention estimators; LinearForecaster is"):
+        record_attention(LinearForecaster())
     with pytest.raises(NotFittedError):
         record_attention(classifier(), X)
     with pytest.raises(NotFittedError):
