@@ -54,6 +54,8 @@ def forecast(model: str, train: pd.DataFrame, seed: int, threads: int) -> pd.Dat
             window_length=LENGTH,
             calibration=None,
             batch_size=256,
+            max_epochs=8,
+            windows_per_epoch=25_000,
             num_threads=threads,
             random_state=seed,
         )

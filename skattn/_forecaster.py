@@ -20,6 +20,7 @@ from skattn._base import (
     fitted_architecture,
     stops_early,
 )
+from skattn._inputs._origins import Origins, held_out_steps
 from skattn._intervals import ConformalQuantiles
 from skattn._pretrained import PretrainedNet
 from skattn._window_forecaster import Memory, WindowForecaster
@@ -440,7 +441,7 @@ default=None
         samples = self._store(known).samples(
             self._training_origins(known), training=True
         )
-        valid = self._validation(series, n_valid) if any(n_valid) else None
+        valid = self._validation(series, n_valid)
         with seeded(self._seed, samples.store.device, self.num_threads) as generator:
             if start is None:
                 net = self._make_net(options, samples, valid)
@@ -479,10 +480,10 @@ default=None
         none = [0] * len(series)
         if self._start is not None and not self._pretraining:
             return none  # fine-tuning runs a given number of epochs
-        n_windows = sum(one.stop - one.first for one in self._training_origins(series))
+        n_windows = sum(map(len, self._training_origins(series)))
         if not stops_early(self.early_stopping, n_windows):
             return none
-        return self._hold_out(series)
+        return held_out_steps(list(map(len, series)), self.validation_fraction)
 
     def _likelihood(self) -> Any:
         from skattn._engine._likelihoods import make_likelihood
@@ -580,7 +581,6 @@ default=None
         """Train for one epoch on the windows whose targets hold new steps."""
         from skattn._engine._net import train
         from skattn._engine._runtime import resolve_device, seeded
-        from skattn._engine._windows import Origins
 
         keys = list(new)
         series = [self._encode(memories[key]) for key in keys]

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import (
 )
 
 from skattn._base import MANY_SAMPLES
+from skattn._inputs._origins import held_out_steps
 from skattn._window_forecaster import WindowForecaster
 
 _CONSTRAINTS: dict[str, list[Any]] = {
@@ -140,7 +141,7 @@ class LinearForecaster(WindowForecaster):
         n_valid = self._count_validation(series)
         seen = [one.until(len(one) - n) for one, n in zip(series, n_valid, strict=True)]
         samples = self._store(seen).samples(self._training_origins(seen))
-        valid = self._validation(series, n_valid) if any(n_valid) else None
+        valid = self._validation(series, n_valid)
         module = ForecastSum(
             None,
             self._describe(),
@@ -153,10 +154,9 @@ class LinearForecaster(WindowForecaster):
         return module
 
     def _count_validation(self, series: Sequence[Any]) -> list[int]:
-        n_windows = sum(one.stop - one.first for one in self._training_origins(series))
-        if n_windows < MANY_SAMPLES:
+        if sum(map(len, self._training_origins(series))) < MANY_SAMPLES:
             return [0] * len(series)
-        return self._hold_out(series)
+        return held_out_steps(list(map(len, series)), self.validation_fraction)
 
     @property
     def _n_series(self) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -14,8 +13,15 @@ import pandas as pd
 from sktime.forecasting.base import BaseForecaster
 
 from skattn._architecture import DataSpec
-from skattn._base import MANY_SAMPLES
 from skattn._inputs._covariates import CovariateEncoder
+from skattn._inputs._origins import (
+    Origins,
+    automatic_window_length,
+    tail_origins,
+    tail_steps,
+    training_origins,
+    validation_origins,
+)
 from skattn._inputs._panels import (
     Key,
     align_rows,
@@ -28,9 +34,7 @@ from skattn._inputs._scaling import series_moments
 from skattn._intervals import ConformalResiduals
 from skattn._time_index import check_later, regular, seasonal_period, time_labels
 
-# Errors are kept for so many horizons at the end of each series, or half of it, and for
-# so many windows of all series.
-_TAIL_HORIZONS = 10
+# Errors are kept for so many windows of all series.
 _TAIL_WINDOWS = 2000
 
 
@@ -138,7 +142,11 @@ class WindowForecaster(BaseForecaster):
         self.horizon_ = max(int(max(self._steps(fh, one))) for one in frames.values())
         if self.horizon_ < 1:
             raise ValueError("fh holds no step in the future of the training series.")
-        self.window_length_ = self._choose_window_length(list(frames.values()))
+        self.window_length_ = self.window_length or automatic_window_length(
+            [len(frame) for frame in frames.values()],
+            seasonal_period(next(iter(frames.values())).index),
+            self.horizon_,
+        )
         self._codes = {key: number for number, key in enumerate(frames, start=1)}
         return {
             key: (
@@ -204,16 +212,6 @@ class WindowForecaster(BaseForecaster):
             static_categories=covariates.static_categories,
         )
 
-    def _choose_window_length(self, frames: Sequence[pd.DataFrame]) -> int:
-        if self.window_length is not None:
-            return self.window_length
-        n_steps = int(np.median([len(frame) for frame in frames]))
-        period = max(seasonal_period(frame.index) for frame in frames[:1])
-        wanted = max(2 * period, 2 * self.horizon_, 8)
-        wanted = math.ceil(wanted / period) * period
-        room = max((n_steps - self.horizon_) // 2, 2)
-        return max(1, min(wanted, room, n_steps - 1))
-
     def _steps(self, fh: Any, frame: pd.DataFrame) -> np.ndarray:
         """Count the steps of `fh` from the end of a series."""
         cutoff = self.cutoff if self._levels is None else _cutoff(frame)
@@ -253,7 +251,7 @@ class WindowForecaster(BaseForecaster):
         self, model: Any, series: Sequence[Any], tails: Sequence[int]
     ) -> None:
         """Keep the errors on the held-out tails of all series, if there are any."""
-        origins = list(self._tail_origins(series, tails))
+        origins = tail_origins(list(map(len, series)), tails)
         samples = self._store(series).samples(origins).at_most(_TAIL_WINDOWS)
         scores = self._scores(model, samples)
         targets = samples.targets().cpu().numpy()
@@ -261,68 +259,23 @@ class WindowForecaster(BaseForecaster):
         if (~np.isnan(targets)).any(axis=(0, 2)).all():
             self._calibration = self._calibrate(scores, targets, *samples.units())
 
-    @staticmethod
-    def _tail_origins(series: Sequence[Any], tails: Sequence[int]) -> Iterator[Any]:
-        """Give the windows whose targets begin in the tails."""
-        from skattn._engine._windows import Origins
-
-        for number, (one, tail) in enumerate(zip(series, tails, strict=True)):
-            yield Origins(number, len(one) - tail - 1, len(one) - 1 if tail else 0)
-
     def _count_tail(self, n_steps: int) -> int:
         """Count the steps at the end whose errors make the intervals."""
-        if self.calibration is None:
-            return 0
-        count = min(_TAIL_HORIZONS * self.horizon_, n_steps // 2)
-        return count if n_steps - count >= 2 else 0
+        return 0 if self.calibration is None else tail_steps(n_steps, self.horizon_)
 
-    def _training_origins(self, series: Sequence[Any]) -> list[Any]:
-        """Choose training windows.
+    def _training_origins(self, series: Sequence[Any]) -> list[Origins]:
+        """Choose training windows."""
+        lengths = list(map(len, series))
+        return training_origins(lengths, self.window_length_, self.horizon_)
 
-        Those whose targets reach beyond the end count where there are few others.
-        """
-        return self._origins(
-            [max(min(self.window_length_, len(one) - 1) - 1, 0) for one in series],
-            series,
-        )
-
-    def _origins(self, firsts: Sequence[int], series: Sequence[Any]) -> list[Any]:
-        """Choose the windows from some origins on."""
-        from skattn._engine._windows import Origins
-
-        whole = [max(len(one) - self.horizon_, 0) for one in series]
-        counts = [stop - first for first, stop in zip(firsts, whole, strict=True)]
-        if sum(max(count, 0) for count in counts) < MANY_SAMPLES:
-            whole = [max(len(one) - 1, 1) for one in series]
-        return [
-            Origins(number, first, stop)
-            for number, (first, stop) in enumerate(zip(firsts, whole, strict=True))
-        ]
-
-    def _validation(self, series: Sequence[Any], n_valid: list[int]) -> Any:
-        """Give the windows whose targets lie in the held-out steps."""
-        firsts = [
-            len(one) - n - 1 if n else len(one)
-            for one, n in zip(series, n_valid, strict=True)
-        ]
-        samples = self._store(series).samples(self._origins(firsts, series))
+    def _validation(self, series: Sequence[Any], held_out: Sequence[int]) -> Any:
+        """Give the windows whose targets lie in the held-out steps, if any do."""
+        if not any(held_out):
+            return None
+        origins = validation_origins(list(map(len, series)), held_out, self.horizon_)
+        samples = self._store(series).samples(origins)
         limit = getattr(self, "windows_per_epoch", None)
         return samples if limit is None else samples.at_most(limit)
-
-    def _hold_out(self, series: Sequence[Any]) -> list[int]:
-        """Count the steps at the end of each series that are validation."""
-        counts = [max(round(self.validation_fraction * len(one)), 1) for one in series]
-        counts = [
-            count if len(one) - count >= 2 else 0
-            for one, count in zip(series, counts, strict=True)
-        ]
-        if not any(counts):
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} of "
-                f"{max(map(len, series))} steps leaves nothing to train on. Give more "
-                "data, or set early_stopping=False."
-            )
-        return counts
 
     @property
     def _n_series(self) -> int:
@@ -406,8 +359,6 @@ class WindowForecaster(BaseForecaster):
 
     def _present_windows(self, X: pd.DataFrame | None, fh: Any) -> Any:
         """Give the last window of each series, with known covariates after it."""
-        from skattn._engine._windows import Origins
-
         futures = self._futures(X, fh)
         series = [
             self._encode(memory, futures.get(key))
@@ -636,8 +587,6 @@ class WindowForecaster(BaseForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None, origins: dict[Key, np.ndarray]
     ) -> Any:
         """Give the windows of `_forecast_from`."""
-        from skattn._engine._windows import Origins
-
         frames = {key: regular(part) for key, part in split_series(y).items()}
         covariates = self._new_covariates(X)
         series, chosen = [], []

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from skattn._engine._samples import Inputs, Target, Window, fixed_batches
+from skattn._inputs._origins import Origins
 
 # A window's spread below this part of the series' spread is no scale of its own.
 _LEAST_SCALE = 1e-3
@@ -76,23 +77,6 @@ class SeriesData:
             Covariates known in the future stay.
         """
         return replace(self, targets=self.targets[:stop], past=self.past[:stop])
-
-
-@dataclass(frozen=True)
-class Origins:
-    """Windows of one series, by the positions of their last known steps.
-
-    Parameters
-    ----------
-    series : int
-        Number of the series.
-    first, stop : int
-        Positions from `first` up to, but without, `stop`.
-    """
-
-    series: int
-    first: int
-    stop: int
 
 
 class SeriesStore:

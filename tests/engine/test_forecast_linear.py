@@ -10,7 +10,8 @@ from skattn import DataSpec
 from skattn._engine import _forecast_linear
 from skattn._engine._forecast_linear import STRENGTHS, ForecastSum, fit_linear
 from skattn._engine._samples import Target, Window
-from skattn._engine._windows import Origins, SeriesData, SeriesStore
+from skattn._engine._windows import SeriesData, SeriesStore
+from skattn._inputs._origins import Origins
 
 CPU = torch.device("cpu")
 LENGTH, HORIZON = 6, 4

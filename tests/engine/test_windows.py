@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from skattn._engine._windows import Origins, SeriesData, SeriesStore
+from skattn._engine._windows import SeriesData, SeriesStore
+from skattn._inputs._origins import Origins
 
 CPU = torch.device("cpu")
 WINDOW, HORIZON = 5, 3
