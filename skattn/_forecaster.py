@@ -40,7 +40,7 @@ _CONSTRAINTS = {
     "calibration": [StrOptions({"refit", "split"}), None],
     "past_covariates": ["array-like", None],
     "static_covariates": ["array-like", None],
-    "pretrained": [PretrainedNet, None],
+    "pretrained": [object],  # `_find_start` says what it takes
     "fine_tune_epochs": [Interval(Integral, 0, None, closed="left")],
     "windows_per_epoch": [Interval(Integral, 1, None, closed="left"), None],
     "loss": [StrOptions({"squared_error", "absolute_error", "huber"})],
@@ -100,7 +100,8 @@ default=None
         Columns of `X` that are constant over each series.
     pretrained : PretrainedNet or None, default=None
         Trained weights to start from, instead of random ones; copies of the forecaster
-        keep them. A net of ``pretrain`` is used in the same way.
+        keep them. A net of ``pretrain`` is used in the same way. Intervals of a series
+        that such a net was trained on are too narrow: the net has seen its tail.
     fine_tune_epochs : int, default=0
         Epochs that ``fit`` trains a pretrained net for, at a tenth of `lr`; 0 forecasts
         with its weights as they are.
@@ -354,6 +355,11 @@ default=None
 
     def _find_start(self) -> PretrainedNet | None:
         """Give the net to start from: that of `pretrain`, or the parameter's."""
+        if not isinstance(self.pretrained, PretrainedNet | None):
+            raise ValueError(
+                f"pretrained={self.pretrained!r} is no PretrainedNet. Give "
+                "PretrainedNet.from_forecaster(...) of a fitted forecaster."
+            )
         return getattr(self, "pretrained_", self.pretrained)
 
     def _resolve(self) -> Architecture:
@@ -438,7 +444,7 @@ default=None
         known = [
             one.until(len(one) - n) for one, n in zip(series, n_valid, strict=True)
         ]
-        samples = self._store(known).samples(
+        samples = self._store(known, training=epochs != 0).samples(
             self._training_origins(known), training=True
         )
         valid = self._validation(series, n_valid)
@@ -489,10 +495,18 @@ default=None
         from skattn._engine._likelihoods import make_likelihood
 
         if self.likelihood is None:
+            if self.quantiles is not None:
+                raise ValueError(
+                    f"quantiles={list(self.quantiles)} are learnt by "
+                    "likelihood='quantile' alone, and likelihood=None forecasts "
+                    "points. Set likelihood='quantile', or leave quantiles=None."
+                )
             return None
         return make_likelihood(self.likelihood, self.quantiles)
 
-    def _store(self, series: Sequence[SeriesData]) -> SeriesStore:
+    def _store(
+        self, series: Sequence[SeriesData], training: bool = False
+    ) -> SeriesStore:
         from skattn._engine._runtime import PRECISIONS, resolve_device
 
         fitted = getattr(self, "net_", None)
@@ -506,12 +520,14 @@ default=None
                 "does, or impute, for instance with sktime's Imputer."
             )
         shortest = min(map(len, series))
-        if shortest < self.window_length_ and "mask" not in architecture.consumes:
+        needed = self.window_length_ + training  # a target follows each window
+        if shortest < needed and "mask" not in architecture.consumes:
+            seen = ", as far as it is not held out," if training else ""
             raise ValueError(
-                f"A series of {shortest} steps does not fill the window of "
-                f"{self.window_length_}, but the architecture {architecture.name!r} "
-                "does not consume 'mask'. Set a shorter window_length, or choose an "
-                "architecture that does."
+                f"A series{seen} has {shortest} steps, but the architecture "
+                f"{architecture.name!r} needs {needed}: it does not consume 'mask', "
+                "so windows must be full. Set a window_length shorter than "
+                f"{self.window_length_}, or choose an architecture that does."
             )
         return store
 
@@ -589,7 +605,7 @@ default=None
             full = max(min(self.window_length_, len(one) - 1) - 1, 0)
             first = max(full, new[key] - self.horizon_)
             origins.append(Origins(number, first, len(one) - 1))
-        samples = self._store(series).samples(origins, training=True)
+        samples = self._store(series, training=True).samples(origins, training=True)
         if not len(samples):
             return
         options = replace(self._options(), lr=_SMALL_LR * self.lr)

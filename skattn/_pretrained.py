@@ -65,13 +65,29 @@ class PretrainedNet:
         Parameters
         ----------
         forecaster : AttentionForecaster
-            Fitted.
+            Fitted, or pretrained.
 
         Returns
         -------
         pretrained : PretrainedNet
             Later updates of the forecaster do not reach it.
+
+        Raises
+        ------
+        TypeError
+            If it is no AttentionForecaster.
+        NotFittedError
+            If it is neither fitted nor pretrained.
         """
+        from skattn._forecaster import AttentionForecaster
+
+        if not isinstance(forecaster, AttentionForecaster):
+            raise TypeError(
+                f"from_forecaster takes the net of an AttentionForecaster, and "
+                f"{type(forecaster).__name__} is none."
+            )
+        if not forecaster.is_fitted and hasattr(forecaster, "pretrained_"):
+            return forecaster.pretrained_
         forecaster.check_is_fitted()
         return cls(forecaster.net_, forecaster)
 

@@ -68,9 +68,12 @@ def regular(frame: pd.DataFrame, frequency: str | None = None) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a time occurs twice, or if nothing tells which times are left out.
+        If there is no row, if a time occurs twice, or if nothing tells which times are
+        left out.
     """
     index = frame.index
+    if not len(index):
+        raise ValueError("y has no rows. Give at least one.")
     if isinstance(index, pd.RangeIndex):
         return frame
     if not index.is_unique:
@@ -135,7 +138,7 @@ def _kind(index: pd.Index) -> str:
     if isinstance(index, pd.PeriodIndex):
         return f"periods of frequency {index.freqstr}"
     if isinstance(index, pd.DatetimeIndex):
-        return "times"
+        return "times" if index.tz is None else f"times of the zone {index.tz}"
     is_whole = pd.api.types.is_integer_dtype(index.dtype)
     return "whole numbers" if is_whole else f"{index.dtype}"
 

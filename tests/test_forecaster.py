@@ -25,7 +25,9 @@ from sktime.performance_metrics.forecasting import (
 )
 from sktime.split import ExpandingWindowSplitter, SlidingWindowSplitter
 from sktime.transformations.series.boxcox import LogTransformer
+from torch import nn
 
+from skattn import Architecture
 from skattn.architectures import (
     BidirectionalAttention,
     SelfAttention,
@@ -242,6 +244,29 @@ def test_a_datetime_index_suggests_the_season_of_its_period_index():
 def test_a_window_longer_than_the_series():
     forecaster = make(window_length=50).fit(waves(20), fh=[1, 2])
     assert np.isfinite(forecaster.predict()).all()
+
+
+class FullWindows(Architecture):
+    """Forecast by a linear map of windows without padding."""
+
+    api_version = 1
+    name = "full_windows"
+    supports = {"series": {"forecasting"}}
+    citation = "None"
+
+    def build(self, data):
+        return nn.Linear(data.length, data.horizon)
+
+
+def test_an_architecture_without_a_mask_needs_a_target_after_a_full_window():
+    assert len(make(FullWindows(), window_length=12).fit(waves(13), fh=[1]).predict())
+    for n in (11, 12):
+        with pytest.raises(ValueError, match=f"has {n} steps, .* needs 13.*'mask'"):
+            make(FullWindows(), window_length=12).fit(waves(n), fh=[1])
+    with pytest.raises(ValueError, match="as far as it is not held out, has 10 steps"):
+        make(FullWindows(), window_length=12, calibration="split").fit(
+            waves(20), fh=[1]
+        )
 
 
 @pytest.mark.parametrize("calibration", ["refit", "split"])

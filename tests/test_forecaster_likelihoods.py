@@ -173,6 +173,7 @@ def test_levels_that_are_learnt():
         ({"likelihood": "quantile", "quantiles": [0.5]}, "quantiles"),
         ({"likelihood": "quantile", "quantiles": [0.1, 0.5, 1.5]}, "quantiles"),
         ({"likelihood": "normal", "quantiles": [0.1, 0.5]}, r"quantiles=\[0.1, 0.5\]"),
+        ({"quantiles": [0.1, 0.5, 0.9]}, "likelihood=None forecasts points"),
         ({"likelihood": "cauchy"}, "'likelihood' parameter"),
     ],
 )

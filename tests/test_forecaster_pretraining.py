@@ -26,12 +26,13 @@ from _forecasting import (
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from skorch.callbacks import Callback
+from sktime.exceptions import NotFittedError
 from sktime.forecasting.model_evaluation import evaluate
 from sktime.forecasting.model_selection import ForecastingGridSearchCV
 from sktime.performance_metrics.forecasting import MeanAbsolutePercentageError
 from sktime.split import ExpandingWindowSplitter
 
-from skattn import PretrainedNet
+from skattn import LinearForecaster, PretrainedNet
 from skattn.architectures import SelfAttention
 
 FH = [1, 2, 3]
@@ -415,9 +416,21 @@ def test_the_first_pretraining_needs_a_horizon():
         make(window_length=8).pretrain(PANEL)
 
 
-def test_something_else_is_no_pretrained_net():
-    with pytest.raises(ValueError, match="'pretrained' parameter"):
-        make(SMALL, pretrained="weights.pt").fit(SERIES, fh=FH)
+@pytest.mark.parametrize("other", ["weights.pt", make(), PretrainedNet])
+def test_something_else_is_no_pretrained_net(other):
+    with pytest.raises(ValueError, match=r"(?s)pretrained=.*from_forecaster"):
+        make(SMALL, pretrained=other).fit(SERIES, fh=FH)
+
+
+def test_the_net_of_a_pretrained_forecaster_is_its_own(pretrained):
+    assert PretrainedNet.from_forecaster(pretrained) is pretrained.pretrained_
+
+
+def test_only_a_trained_attention_forecaster_has_a_net():
+    with pytest.raises(NotFittedError):
+        PretrainedNet.from_forecaster(make())
+    with pytest.raises(TypeError, match="LinearForecaster is none"):
+        PretrainedNet.from_forecaster(LinearForecaster().fit(SERIES, fh=FH))
 
 
 def test_an_architecture_given_by_name_is_the_same(pretrained):

@@ -140,6 +140,14 @@ def test_an_index_without_a_step_is_left_alone(index):
     assert regular(frame) is frame
 
 
+@pytest.mark.parametrize(
+    "index", [pd.RangeIndex(0), pd.PeriodIndex([], freq="M"), pd.DatetimeIndex([])]
+)
+def test_a_series_without_rows_is_refused(index):
+    with pytest.raises(ValueError, match="y has no rows"):
+        regular(pd.DataFrame({"a": np.zeros(0)}, index=index))
+
+
 def test_the_step_of_integers_is_the_largest_that_meets_all():
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=[10, 14, 20])
     full = regular(frame)
@@ -187,6 +195,7 @@ def test_new_times_are_of_the_same_kind():
         (DAYS, MONTHS, "holds times, but that of .* periods of frequency M"),
         (quarters, MONTHS, "frequency Q-DEC, but .* frequency M"),
         (whole, DAYS, "holds whole numbers, but .* times"),
+        (DAYS.tz_localize("UTC"), DAYS, "holds times of the zone UTC, but .* times"),
     ):
         with pytest.raises(ValueError, match=message):
             check_later(index, known)
