@@ -100,15 +100,15 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, dict[str, Any]]] = {
     ),
     "itransformer": (
         "itransformer",
-        {"d_model": 128, "num_heads": 8, "num_layers": 2, "d_ff": 128, "dropout": 0.1},
+        {"d_model": 256, "num_heads": 8, "num_layers": 2, "d_ff": 256, "dropout": 0.1},
         96,
         {
             **_ALONE,
-            "max_epochs": 30,
-            "patience": 5,
+            "max_epochs": 10,
+            "patience": 3,
             "lr": 1e-4,
             "batch_size": 32,
-            "lr_schedule": None,
+            "lr_schedule": "cosine",
         },
     ),
     "itransformer + skip": (
@@ -126,15 +126,15 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, dict[str, Any]]] = {
     ),
     "timexer": (
         "timexer",
-        {"d_model": 128, "num_heads": 8, "num_layers": 1, "dropout": 0.1},
+        {"d_model": 256, "num_heads": 8, "num_layers": 1, "dropout": 0.1},
         96,
         {
             **_ALONE,
-            "max_epochs": 30,
-            "patience": 5,
+            "max_epochs": 10,
+            "patience": 3,
             "lr": 1e-4,
             "batch_size": 32,
-            "lr_schedule": None,
+            "lr_schedule": "cosine",
         },
     ),
     "tft": (

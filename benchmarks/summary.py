@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import airline
+import backtest
 import forecast_memory
 import forecast_speed
 import imports
+import intervals
+import long_horizon
+import m4
 import overhead
 import panels
 import tables
@@ -23,6 +27,10 @@ TITLES = {
     "imports": ("Imports", imports),
     "tables": ("Tables", tables),
     "panels": ("Panels of series, default splits", panels),
+    "long_horizon": ("ETTh1, the long-horizon protocol", long_horizon),
+    "intervals": ("ETTh1, prediction intervals", intervals),
+    "m4": ("M4 hourly, one net for 414 series", m4),
+    "backtest": ("Backtests beside sktime's evaluate", backtest),
     "forecast_speed": ("Forecasting: time", forecast_speed),
     "forecast_memory": ("Forecasting: memory", forecast_memory),
     "airline": ("Airline, last 36 months held out", airline),
