@@ -72,7 +72,8 @@ class LinearForecaster(WindowForecaster):
     coef_ : ndarray of shape (horizon, window_length)
         Coefficients, from the oldest step to the newest.
     intercept_ : ndarray of shape (horizon,)
-        Intercepts, in units of the standardised series; zero without.
+        Intercepts, in units of the standardised series, with
+        ``normalization="instance"`` in those of the window; zero without.
     strength_ : float or None
         Ridge strength, in units of the windows' mean square; None where no window was
         complete and the coefficients are zero.

@@ -345,35 +345,33 @@ class _Moments:
     """Sums from which a ridge regression follows, in units of the series."""
 
     def __init__(self, width: int, horizon: int) -> None:
-        # The last column is one.
+        # The last column is that of the intercept: the scales of windows.
         self.gram = torch.zeros(width + 1, width + 1, dtype=torch.float64)
         self.cross = torch.zeros(width + 1, horizon, dtype=torch.float64)
         self.square = 0.0
+        self.count = 0
 
-    @property
-    def count(self) -> float:
-        """Number of windows."""
-        return float(self.gram[-1, -1])
-
-    def add(self, x: Tensor, goal: Tensor) -> None:
-        """Count in windows (n, width) and what followed (n, horizon)."""
-        design = functional.pad(x, (0, 1), value=1.0)
+    def add(self, design: Tensor, goal: Tensor) -> None:
+        """Count in windows (n, width + 1) and what followed (n, horizon)."""
         self.gram += design.T @ design
         self.cross += design.T @ goal
         self.square += float(goal.square().sum())
+        self.count += len(design)
 
     def join(self, other: _Moments) -> None:
         """Count in the windows of both."""
         self.gram += other.gram
         self.cross += other.cross
         self.square += other.square
+        self.count += other.count
 
     def basis(self, intercept: bool) -> _Basis:
         """Decompose the windows' moments, around their means with an intercept."""
-        share = 1 / self.count if intercept else 0.0
+        weight = self.gram[-1, -1]
+        share = 1 / weight if intercept else 0.0
         mean_x, mean_y = share * self.gram[-1, :-1], share * self.cross[-1]
-        gram = self.gram[:-1, :-1] - self.count * torch.outer(mean_x, mean_x)
-        cross = self.cross[:-1] - self.count * torch.outer(mean_x, mean_y)
+        gram = self.gram[:-1, :-1] - weight * torch.outer(mean_x, mean_x)
+        cross = self.cross[:-1] - weight * torch.outer(mean_x, mean_y)
         values, vectors = torch.linalg.eigh(gram)
         return _Basis(values.clamp(min=0.0), vectors, vectors.T @ cross, mean_x, mean_y)
 
@@ -449,10 +447,11 @@ def _collect(net: Any, samples: Any) -> _Moments:
             added.append(net.relative(effect(inputs[name]), inputs))
         for moved in added:
             goal = goal - moved[..., length:]
-        x = net._without(x, added, inputs)[:, : net.n_targets] * scale
-        x, goal = x.flatten(0, 1), (goal * scale).flatten(0, 1)
+        x = net._without(x, added, inputs)[:, : net.n_targets]
+        design = (functional.pad(x, (0, 1), value=1.0) * scale).flatten(0, 1)
+        goal = (goal * scale).flatten(0, 1)
         known = ~goal.isnan().any(dim=1)
-        moments.add(x[known], goal[known])
+        moments.add(design[known], goal[known])
     return moments
 
 

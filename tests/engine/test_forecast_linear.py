@@ -270,15 +270,23 @@ def test_held_out_windows_without_a_known_target_are_none():
     assert_ridge(net, design, goal, found)
 
 
-def test_windows_count_in_units_of_the_series():
+@pytest.mark.parametrize("intercept", [True, False])
+def test_windows_count_in_units_of_the_series(intercept):
     """A window in units of its own tenfold spread weighs as if it were not scaled."""
     windows, design, goal = make_windows(30, 1.0)
     scale = np.random.default_rng(5).uniform(0.2, 20.0, size=(30, 2, 1))
     windows.scale = scale
-    rows = scale.reshape(-1, 1)
-    net = make_net(intercept=False)
+    net = make_net(intercept=intercept)
     found = fit_linear(net, windows)
-    assert_ridge(net, design * rows, goal * rows, found, intercept=False)
+    weight = scale.ravel() ** 2
+    mean = np.average(design, axis=0, weights=weight) if intercept else 0.0
+    unit = unit_of((design - mean) * scale.reshape(-1, 1), intercept=False)
+    expected = Ridge(alpha=found * unit, fit_intercept=intercept)
+    expected.fit(design, goal, sample_weight=weight)
+    np.testing.assert_allclose(net.linear.weight.detach(), expected.coef_, atol=1e-8)
+    if intercept:
+        bias = net.linear.bias.detach()
+        np.testing.assert_allclose(bias, expected.intercept_, atol=1e-8)
 
 
 def test_of_very_many_windows_so_many_are_taken(monkeypatch):
