@@ -23,7 +23,7 @@ from sktime.performance_metrics.forecasting import (
 )
 from sktime.split import ExpandingWindowSplitter
 
-from skattn import AttentionForecaster
+from skattn import AttentionForecaster, LinearForecaster
 
 KEY = ("protocol", "model", "seed", "threads")
 
@@ -61,6 +61,7 @@ def models(
         yield "drift", 0, drift
     linear = make_reduction(Ridge(), window_length=24, strategy="direct")
     yield "Ridge on 24 lags", 0, linear.set_config(**remember)
+    yield "LinearForecaster", 0, LinearForecaster()
     for architecture in architectures:
         for seed in seeds:
             forecaster = AttentionForecaster(
