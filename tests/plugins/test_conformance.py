@@ -23,6 +23,7 @@ SKTIME = (
     "AttentionForecaster",
     "AttentionTimeSeriesClassifier",
     "AttentionTimeSeriesRegressor",
+    "LinearForecaster",
 )
 
 
@@ -69,7 +70,7 @@ def test_suites(name, check):
 
 @expected_warnings
 @pytest.mark.parametrize("facade", SKTIME)
-def test_sktime_with_the_default_architecture(facade):
+def test_sktime(facade):
     """The whole suite with the class's own test parameters, which train briefly."""
     cls = getattr(skattn, facade)
     results = check_estimator(cls, raise_exceptions=False, verbose=False)
