@@ -106,13 +106,14 @@ def append_rows(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """
     kept, new = old[~old.index.isin(new.index)], new[old.columns]
     both = {}
-    for name, dtype in old.dtypes.items():
-        kinds = (dtype, new[name].dtype)
+    for name, *kinds in zip(old.columns, old.dtypes, new.dtypes, strict=True):
         if all(isinstance(kind, pd.CategoricalDtype) for kind in kinds):
             # Joining different categories would make numbers of numbers.
             labels = kinds[0].categories.union(kinds[1].categories, sort=False)
             both[name] = pd.CategoricalDtype(labels)
-    return pd.concat([kept.astype(both), new.astype(both)]).sort_index()
+    if both:  # copying is slow
+        kept, new = kept.astype(both), new.astype(both)
+    return pd.concat([kept, new]).sort_index()
 
 
 def same_columns(
