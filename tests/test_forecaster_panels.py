@@ -129,7 +129,7 @@ def test_short_series_are_refused_where_padding_is_not_consumed():
         name = "rigid"
         consumes = ("observed",)
 
-    with pytest.raises(ValueError, match=r"of 5 steps .* window of 12, .*'rigid'"):
+    with pytest.raises(ValueError, match=r"has 5 steps, .*'rigid' needs 13"):
         make(Rigid(d_model=8), window_length=12).fit(make_panel((40, 5)), fh=FH)
 
 
