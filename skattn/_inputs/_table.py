@@ -123,7 +123,8 @@ class TableEncoder:
         codes = np.zeros((len(X), len(self.categorical_)), dtype=np.int64)
         for number, at in enumerate(self.categorical_):
             known = self.categories_[number]
-            codes[:, number] = codes_of(_column(X, at), known, self.estimator_name)
+            column = _column(X, at).rename(self.names_[at])
+            codes[:, number] = codes_of(column, known, self.estimator_name)
         return {"numbers": self._read_numbers(X), "codes": codes}
 
     def fit_scaling(
