@@ -91,8 +91,8 @@ default=None
         points give the intervals, those of a likelihood's quantiles correct these.
         ``"refit"`` then trains the net that forecasts on the whole series; ``"split"``
         forecasts with the first net, for half the time. None trains once on the whole
-        series; intervals are then the likelihood's own, as those of ``predict_proba``
-        always are.
+        series; intervals are then the likelihood's own, as ``predict_var`` and
+        ``predict_proba`` always are.
     past_covariates : sequence of str or None, default=None
         Columns of `X` that are known up to the present only; ``predict`` does not need
         them. All others have to be known for all steps of the horizon.
@@ -104,7 +104,7 @@ default=None
         that such a net was trained on are too narrow: the net has seen its tail.
     fine_tune_epochs : int, default=0
         Epochs that ``fit`` trains a pretrained net for, at a tenth of `lr`; 0 forecasts
-        with its weights as they are.
+        with its weights as they are. Nothing is held out for early stopping then.
     windows_per_epoch : int or None, default=50000
         Where there are more training windows than this, so many are drawn anew for each
         epoch.
@@ -411,6 +411,10 @@ default=None
         if hasattr(likelihood, "check"):  # counts
             likelihood.check(data.targets)
         return data
+
+    @property
+    def _is_given(self) -> bool:
+        return self._start is not None
 
     def _roles(self) -> tuple[Any, Any]:
         return self.past_covariates, self.static_covariates

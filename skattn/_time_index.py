@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -30,6 +32,25 @@ def _frequency(index: pd.Index) -> str | None:
     if found is None and isinstance(index, pd.DatetimeIndex) and len(index) > 2:
         found = pd.infer_freq(index)
     return found
+
+
+def shared_frequency(indices: Sequence[pd.Index]) -> str | None:
+    """Find the frequency of several series, of which some may be too short to tell.
+
+    Parameters
+    ----------
+    indices : sequence of pandas.Index
+        Of the series.
+
+    Returns
+    -------
+    frequency : str or None
+        The first one that is found among DatetimeIndexes.
+    """
+    for index in indices:
+        if isinstance(index, pd.DatetimeIndex) and (found := _frequency(index)):
+            return found
+    return None
 
 
 def seasonal_period(index: pd.Index) -> int:

@@ -32,7 +32,13 @@ from skattn._inputs._panels import (
 )
 from skattn._inputs._scaling import series_moments
 from skattn._intervals import ConformalResiduals
-from skattn._time_index import check_later, regular, seasonal_period, time_labels
+from skattn._time_index import (
+    check_later,
+    regular,
+    seasonal_period,
+    shared_frequency,
+    time_labels,
+)
 
 # Errors are kept for so many windows of all series.
 _TAIL_WINDOWS = 2000
@@ -125,6 +131,11 @@ class WindowForecaster(BaseForecaster):
         """Keep what held-out forecasts tell of their errors."""
         return ConformalResiduals(scores, targets)
 
+    @property
+    def _is_given(self) -> bool:
+        """Tell whether the encoding of covariates was learnt elsewhere."""
+        return False
+
     # Data
 
     def _read(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: Any) -> dict[Key, Any]:
@@ -132,7 +143,8 @@ class WindowForecaster(BaseForecaster):
         self._columns = y.columns
         is_panel = isinstance(y.index, pd.MultiIndex)
         self._levels = list(y.index.names) if is_panel else None
-        frames = {key: regular(part) for key, part in split_series(y).items()}
+        frames = _regular_series(y)
+        self._check_steps(frames)
         covariates = self._read_covariates(frames, X)
         if fh is None:
             raise ValueError(
@@ -160,6 +172,19 @@ class WindowForecaster(BaseForecaster):
             )
             for key, frame in frames.items()
         }
+
+    @staticmethod
+    def _check_steps(frames: dict[Key, pd.DataFrame]) -> None:
+        """Refuse integer times that are not numbered one by one."""
+        for frame in frames.values():
+            index = frame.index
+            is_integer = pd.api.types.is_integer_dtype(index.dtype)
+            if is_integer and len(index) > 1 and index[1] - index[0] != 1:
+                raise ValueError(
+                    f"The integer index of y goes in steps of {index[1] - index[0]}, "
+                    "but sktime counts horizons in steps of 1. Number the steps with "
+                    "pd.RangeIndex(len(y)), or use a PeriodIndex or DatetimeIndex."
+                )
 
     def _read_covariates(
         self, frames: dict[Key, pd.DataFrame], X: pd.DataFrame | None
@@ -214,8 +239,10 @@ class WindowForecaster(BaseForecaster):
 
     def _steps(self, fh: Any, frame: pd.DataFrame) -> np.ndarray:
         """Count the steps of `fh` from the end of a series."""
-        cutoff = self.cutoff if self._levels is None else _cutoff(frame)
-        return np.asarray(fh if fh.is_relative else fh.to_relative(cutoff))
+        if fh.is_relative:
+            return np.asarray(fh)
+        cutoff = self.cutoff if self._levels is None else frame.index[-1:]
+        return np.asarray(fh.to_relative(cutoff))
 
     # Training
 
@@ -236,6 +263,7 @@ class WindowForecaster(BaseForecaster):
         for group in (series, pasts):
             for one, memory in zip(group, memories.values(), strict=True):
                 one.mean, one.std = memory.mean, memory.std
+        self._rescale_past(series, pasts, held_out)
         model, self._calibration = None, None
         if any(tails):
             model = self._learn(pasts)
@@ -246,6 +274,27 @@ class WindowForecaster(BaseForecaster):
             # An interruption asks for an end, and not for the second training.
             model = self._learn(series)
         return model
+
+    def _rescale_past(
+        self, series: Sequence[Any], pasts: Sequence[Any], held_out: Sequence[int]
+    ) -> None:
+        """Standardise covariates of the past by the training rows alone."""
+        if self._encoder is None or not self._encoder.past_names or self._is_given:
+            return
+        rows = [
+            past.past[: max(len(past) - n_valid, 1)]
+            for past, n_valid in zip(pasts, held_out, strict=True)
+        ]
+        mean, scale = series_moments(np.concatenate(rows))
+        is_code = np.arange(len(mean)) >= self._encoder.n_past_numeric
+        mean, scale = np.where(is_code, 0.0, mean), np.where(is_code, 1.0, scale)
+        self._encoder.past_mean = self._encoder.past_mean + mean * (
+            self._encoder.past_scale
+        )
+        self._encoder.past_scale = self._encoder.past_scale * scale
+        for group in (series, pasts):
+            for one in group:
+                one.past = (one.past - mean) / scale
 
     def _measure_errors(
         self, model: Any, series: Sequence[Any], tails: Sequence[int]
@@ -385,23 +434,43 @@ class WindowForecaster(BaseForecaster):
             raise ValueError(
                 f"{owner} was fitted with the covariates "
                 f"{list(self._encoder.known_names)}, which are known in the future: "
-                f"pass X for the {self.horizon_} steps after the series to predict, or "
-                "name them in past_covariates."
+                f"pass X for the {self.horizon_} steps after the series to predict"
+                f"{self._or_past()}."
             )
         parts = split_series(X)
         if missing := [key for key in self._memories if key not in parts]:
             raise ValueError(
-                f"X lacks the series {missing[:3]} ({len(missing)} in all)."
+                f"X lacks the series {missing[:3]} ({len(missing)} in all): pass the "
+                "covariates of every series that was fitted."
             )
-        return {
-            key: self._future(memory, parts[key], self._asked(fh, key, memory))
-            for key, memory in self._memories.items()
-        }
+        futures, gaps = {}, {}
+        for key, memory in self._memories.items():
+            asked = self._asked(fh, key, memory)
+            futures[key], absent = self._future(memory, parts[key], asked)
+            if absent:
+                gaps[key] = absent
+        if gaps:
+            key, absent = next(iter(gaps.items()))
+            where = f" of the series {key} and {len(gaps) - 1} others" if key else ""
+            warnings.warn(
+                f"X lacks the times {absent[:3]} ({len(absent)} in all){where}, among "
+                f"the {self.horizon_} steps to come. fh does not ask for them, but the "
+                f"{'net' if hasattr(self, 'net_') else 'regression'} sees the "
+                "covariates of all: those of the step before stand in.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return futures
+
+    def _or_past(self) -> str:
+        """Give another way out than to know covariates in the future."""
+        has_roles = hasattr(self, "past_covariates")
+        return ", or name them in past_covariates" if has_roles else ""
 
     def _future(
         self, memory: Memory, given: pd.DataFrame, asked: np.ndarray
-    ) -> pd.DataFrame:
-        """Give the covariates of each step of the horizon."""
+    ) -> tuple[pd.DataFrame, list[str]]:
+        """Give the covariates of each step of the horizon, and the times not given."""
         times = _following(memory.y.index, self.horizon_)
         given = align_rows(given, given.index)
         present = times.isin(given.index)
@@ -413,17 +482,10 @@ class WindowForecaster(BaseForecaster):
                 "future: pass X for every step of fh."
             )
         if present.all():
-            return given.loc[times]
-        absent = [str(time) for time in times[~present]]
-        warnings.warn(
-            f"X lacks the times {absent[:3]} ({len(absent)} in all) of the "
-            f"{self.horizon_} steps after the series. fh does not ask for them, but "
-            "the net sees the covariates of all: those of the step before stand in.",
-            UserWarning,
-            stacklevel=2,
-        )
+            return given.loc[times], []
         rows = pd.concat([memory.X.iloc[-1:][given.columns], given.loc[times[present]]])
-        return rows.iloc[np.cumsum(present)].set_axis(times)
+        absent = [str(time) for time in times[~present]]
+        return rows.iloc[np.cumsum(present)].set_axis(times), absent
 
     def _predict(self, fh: Any, X: Any) -> pd.DataFrame:
         samples = self._present_windows(X, fh)
@@ -483,7 +545,7 @@ class WindowForecaster(BaseForecaster):
             steps = self._asked(fh, key, memory)
             end = memory.y.index[-1]
             if end not in indices:
-                cutoff = self.cutoff if key == () else _cutoff(memory.y)
+                cutoff = self.cutoff if key == () else memory.y.index[-1:]
                 indices[end] = fh.to_absolute_index(cutoff)
             parts[key] = pd.DataFrame(
                 forecast.T[steps],
@@ -514,6 +576,11 @@ class WindowForecaster(BaseForecaster):
             raise ValueError(
                 f"The index of y has {y.index.nlevels} levels, but {owner} was fitted "
                 f"to one of {fitted}: update a series by a series, a panel by a panel."
+            )
+        if X is not None and self._encoder is None:
+            raise ValueError(
+                f"{owner} was fitted without X and cannot use X in update. Fit it with "
+                "X, or leave it out."
             )
         y = same_columns(y, self._columns, "y", owner)
         covariates = self._new_covariates(X)
@@ -587,7 +654,7 @@ class WindowForecaster(BaseForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None, origins: dict[Key, np.ndarray]
     ) -> Any:
         """Give the windows of `_forecast_from`."""
-        frames = {key: regular(part) for key, part in split_series(y).items()}
+        frames = _regular_series(y)
         covariates = self._new_covariates(X)
         series, chosen = [], []
         for number, (key, rows) in enumerate(origins.items()):
@@ -619,11 +686,18 @@ class WindowForecaster(BaseForecaster):
         }
 
 
-def _cutoff(frame: pd.DataFrame) -> pd.Index:
-    """Give the end of a series as sktime's cutoff."""
-    from sktime.datatypes._utilities import get_cutoff
-
-    return get_cutoff(frame, return_index=True)
+def _regular_series(y: pd.DataFrame) -> dict[Key, pd.DataFrame]:
+    """Split a panel into series without times left out, of one frequency."""
+    parts = split_series(y)
+    frequency = shared_frequency([part.index for part in parts.values()])
+    frames = {}
+    for key, part in parts.items():
+        try:
+            frames[key] = regular(part, frequency)
+        except ValueError as error:
+            where = f"In the series {key}: " if key else ""
+            raise ValueError(f"{where}{error}") from error
+    return frames
 
 
 def _following(index: pd.Index, count: int) -> pd.Index:
@@ -631,7 +705,12 @@ def _following(index: pd.Index, count: int) -> pd.Index:
     if isinstance(index, pd.PeriodIndex):
         return pd.period_range(index[-1] + 1, periods=count, freq=index.freq)
     if isinstance(index, pd.DatetimeIndex):
-        frequency = index.freq or pd.infer_freq(index)
+        frequency = shared_frequency([index])
+        if frequency is None:
+            raise ValueError(
+                f"The frequency of y cannot be told from {len(index)} dates: call "
+                "y.asfreq(...) first, or use a PeriodIndex."
+            )
         return pd.date_range(index[-1], periods=count + 1, freq=frequency)[1:]
     step = index[-1] - index[-2] if len(index) > 1 else 1
     return pd.RangeIndex(index[-1] + step, index[-1] + step * (count + 1), step)
@@ -641,5 +720,9 @@ def _numbers(y: pd.DataFrame) -> np.ndarray:
     """Give the values of a series, which may be missing but not infinite."""
     values = y.to_numpy(dtype=np.float64)
     if np.isinf(values).any():
-        raise ValueError("y contains infinity. Missing values are NaN.")
+        row, column = np.argwhere(np.isinf(values))[0]
+        raise ValueError(
+            f"y contains infinity, in the column {y.columns[column]!r} at "
+            f"{y.index[row]}. Missing values are NaN."
+        )
     return values

@@ -364,9 +364,49 @@ def test_times_without_a_frequency_are_refused():
     y.index = y.index.set_levels(times, level=1)
     predicted = make(window_length=8).fit(y, fh=FH).predict()
     assert predicted.index.get_level_values(-1)[0] == pd.Timestamp("2003-05-01")
-    holed = y.drop(index=[("b", times[7]), ("b", times[20])])
-    with pytest.raises(ValueError, match="frequency"):
-        make(window_length=8).fit(holed, fh=FH)
+    # The other series tell which times one of them leaves out.
+    holed = make(window_length=8).fit(y.drop(index=[("b", times[35])]), fh=FH)
+    known = holed._memories[("b",)].y.notna().to_numpy().ravel()
+    assert (~known).sum() == 1
+    names = y.index.get_level_values(0).unique()
+    gaps = [(name, times[at]) for name in names for at in (7, 20)]
+    with pytest.raises(ValueError, match=r"In the series \('a',\).*frequency"):
+        make(window_length=8).fit(y.drop(index=gaps), fh=FH)
+
+
+def test_a_date_alone_does_not_tell_what_follows():
+    y = pd.Series([1.0, 2.0], index=pd.to_datetime(["2020-01-01", "2020-01-02"]))
+    X = pd.DataFrame({"x": [0.0, 1.0]}, index=y.index)
+    later = pd.DataFrame({"x": [1.0]}, index=pd.to_datetime(["2020-01-03"]))
+    fitted = make(calibration=None).fit(y, X=X, fh=[1])
+    with pytest.raises(ValueError, match=r"frequency of y cannot be told from 2 dates"):
+        fitted.predict(X=later)
+
+
+def test_integer_times_that_are_not_numbered_one_by_one_are_refused():
+    y = pd.Series(np.arange(20.0), index=range(0, 40, 2))
+    with pytest.raises(ValueError, match=r"steps of 2.*RangeIndex\(len\(y\)\)"):
+        make().fit(y, fh=FH)
+
+
+def test_covariates_of_the_past_are_scaled_by_training_rows_alone():
+    index = pd.RangeIndex(60)
+    rng = np.random.default_rng(0)
+    y = pd.Series(rng.normal(size=60), index=index)
+    X = pd.DataFrame({"x": rng.normal(size=60), "kind": ["a", "b"] * 30}, index=index)
+    other = X.assign(x=X["x"].where(index < 45, 1000.0))
+    scales = []
+    for given in (X, other):
+        forecaster = make(
+            past_covariates=["x", "kind"], calibration="split", window_length=4
+        ).fit(y, X=given, fh=[1, 2])
+        encoder = forecaster._encoder
+        scales.append([*encoder.past_mean, *encoder.past_scale])
+    assert scales[0] == pytest.approx(scales[1])
+    mean, *_, scale, first, second = scales[0]
+    assert mean == pytest.approx(X["x"][:40].mean())
+    assert scale == pytest.approx(X["x"][:40].std(ddof=0))
+    assert (first, second) == (1.0, 1.0)
 
 
 def test_horizons_longer_than_the_trained_one_are_refused(fitted):

@@ -180,7 +180,7 @@ class SeriesStore:
         return flat.to(self.device).unfold(1, room, 1).transpose(0, 1)
 
     def samples(
-        self, origins: Sequence[Origins], *, step: int = 1, training: bool = False
+        self, origins: Sequence[Origins], *, training: bool = False
     ) -> WindowSamples:
         """Choose windows by their origins.
 
@@ -188,8 +188,6 @@ class SeriesStore:
         ----------
         origins : sequence of Origins
             Which windows; empty ranges are allowed.
-        step : int, default=1
-            Take each so many-th origin of a range.
         training : bool, default=False
             Offer ``target``, and now and then replace codes by 0, "unknown".
 
@@ -198,7 +196,7 @@ class SeriesStore:
         samples : WindowSamples
             In the given order.
         """
-        return WindowSamples(self, origins, step, training)
+        return WindowSamples(self, origins, 1, training)
 
     def gather(self, positions: Tensor, series: Tensor) -> Inputs:
         """Gather the covariates of windows.
@@ -229,7 +227,7 @@ class WindowSamples:
     origins : sequence of Origins
         Which windows.
     step : int
-        Take each so many-th origin of a range.
+        Take each so many-th origin.
     training : bool
         Whether a net learns from them.
     """
@@ -241,9 +239,9 @@ class WindowSamples:
         self.origins = origins
         self.step = step
         self.training = training
-        kept = [one for one in origins if one.stop > one.first]
-        counts = [-(-(one.stop - one.first) // step) for one in kept]
-        self._count = sum(counts)
+        kept = [one for one in origins if len(one)]
+        counts = [len(one) for one in kept]
+        self._count = -(-sum(counts) // step)
 
         def tensor(values: Sequence[int]) -> Tensor:
             return torch.tensor(values, dtype=torch.long, device=store.device)
@@ -276,9 +274,10 @@ class WindowSamples:
 
     def _locate(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find where windows start, their numbers of real steps, and their series."""
+        rows = rows * self.step
         at = torch.searchsorted(self._ends, rows, right=True)
         before = torch.where(at > 0, self._ends[at - 1], 0)
-        origin = self._firsts[at] + (rows - before) * self.step
+        origin = self._firsts[at] + rows - before
         history = (origin + 1).clamp(max=self.store.window_length)
         return self._starts[at] + origin + 1, history, self._series[at]
 

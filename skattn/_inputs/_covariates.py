@@ -12,7 +12,7 @@ from skattn._inputs._scaling import weighted_moments
 from skattn._inputs._table import categories_of, codes_of, kind_of, read_column
 from skattn._registry import did_you_mean
 
-_OWNER = "AttentionForecaster"
+_OWNER = "Covariates"
 
 _WORDS = {"number": "numeric", "category": "categorical"}
 
@@ -59,6 +59,8 @@ class CovariateEncoder:
     ----------
     past_names : tuple of str
         Columns of `Covariates.past`: numbers, then each category of each column.
+    n_past_numeric : int
+        The first so many of these are numbers.
     past_mean, past_scale : ndarray of shape (n_past,)
         Means and standard deviations of the numbers; 0 and 1 for categories.
     known_names : tuple of str
@@ -209,8 +211,8 @@ class CovariateEncoder:
         if lacking and future:
             raise ValueError(
                 f"X at predict lacks the columns {lacking}, which are known in the "
-                "future: pass them for every step of fh, or name them in "
-                f"past_covariates={lacking} and fit again."
+                "future: pass them for every step of fh, or fit without them "
+                f"(AttentionForecaster: or with past_covariates={lacking})."
             )
         if lacking:
             raise ValueError(
@@ -226,6 +228,7 @@ class CovariateEncoder:
             for category in categories
         ]
         self.past_names = (*past.numeric, *labels)
+        self.n_past_numeric = len(past.numeric)
         self.past_mean = np.append(past.mean, np.zeros(len(labels)))
         self.past_scale = np.append(past.scale, np.ones(len(labels)))
         self.known_names = known.names()
