@@ -98,7 +98,7 @@ def fit_neuralforecast(
         fc_dropout=DROPOUT,
         patch_len=PATCH_LENGTH,
         stride=STRIDE,
-        res_attention=False,
+        res_attention=args.library == "neuralforecast-res",
         revin_subtract_last=False,
         loss=MSE(),
         learning_rate=args.lr,
@@ -159,7 +159,11 @@ def fit_darts(series: np.ndarray, args: argparse.Namespace, clock: Any) -> Peer:
     return Peer(predict, model.model, forecast)
 
 
-PEERS = {"neuralforecast": fit_neuralforecast, "darts": fit_darts}
+PEERS = {
+    "neuralforecast": fit_neuralforecast,
+    "neuralforecast-res": fit_neuralforecast,
+    "darts": fit_darts,
+}
 
 
 def silence() -> None:
@@ -197,7 +201,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         )
     return {
         "library": args.library,
-        "version": version(args.library),
+        "version": version(args.library.partition("-")[0]),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "steps": len(clock.times) - WARM_UP,

@@ -63,6 +63,7 @@ LEAST_WINDOWS = 1000
 # number of a peer's steps.
 PEERS: dict[str, dict[str, Any]] = {
     "neuralforecast": {"architecture": "patchtst", "batch": None, "steps": 20},
+    "neuralforecast-res": {"architecture": "patchtst", "batch": None, "steps": 20},
     "darts": {"architecture": "TransformerModel of darts", "batch": 32, "steps": 5},
 }
 
