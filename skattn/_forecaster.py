@@ -584,7 +584,7 @@ default=None
 
     def _predict_proba(self, fh: Any, X: Any = None, marginal: bool = True) -> Any:
         likelihood = self._likelihood()
-        if likelihood is None:
+        if likelihood is None or not marginal:
             return super()._predict_proba(fh=fh, X=X, marginal=marginal)
         samples = self._present_windows(X, fh)
         scores = self._scores(self.net_, samples)

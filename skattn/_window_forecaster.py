@@ -117,9 +117,9 @@ class WindowForecaster(BaseForecaster):
         """Name the columns of X known in the past only, and the static ones."""
         return None, None
 
+    @abstractmethod
     def _count_validation(self, series: Sequence[Any]) -> list[int]:
         """Count the steps at the end of each training series that are held out."""
-        raise NotImplementedError
 
     def _points(self, scores: np.ndarray, loc: Any, scale: Any) -> np.ndarray:
         """Turn scores into point forecasts in the units of the series."""
@@ -518,6 +518,14 @@ class WindowForecaster(BaseForecaster):
         samples = self._present_windows(X, fh)
         scores = self._scores(self._model(), samples)
         return self._frame(self._variances(scores, *samples.units()), fh)
+
+    def _predict_proba(self, fh: Any, X: Any = None, marginal: bool = True) -> Any:
+        if not marginal:
+            raise NotImplementedError(
+                f"{type(self).__name__} forecasts the distribution of each step, and "
+                "no joint one: call predict_proba(marginal=True)."
+            )
+        return super()._predict_proba(fh=fh, X=X, marginal=True)
 
     def _variances(self, scores: np.ndarray, loc: Any, scale: Any) -> np.ndarray:
         """Compute variances in the units of the series, (n, n_targets, horizon)."""

@@ -284,12 +284,14 @@ def test_points_have_a_variance_and_a_normal_distribution():
             method()
 
 
-def test_there_are_no_covariances():
+def test_there_are_neither_covariances_nor_joint_distributions():
     forecaster = make(window_length=12, calibration="split").fit(
         SERIES["normal"], fh=FH
     )
     with pytest.raises(NotImplementedError, match="covariances"):
         forecaster.predict_var(cov=True)
+    with pytest.raises(NotImplementedError, match="marginal=True"):
+        forecaster.predict_proba(marginal=False)
 
 
 # With everything else
