@@ -47,7 +47,6 @@ OPTIONAL_TENSORS: Mapping[str, frozenset[str]] = {
     "target_mask": frozenset({"tokens"}),
     "edge_attr": frozenset({"graph", "nodes"}),
     "batch": frozenset({"graph"}),
-    "neighbours": frozenset({"graph", "nodes"}),
 }
 
 
@@ -173,13 +172,20 @@ class Architecture(BaseEstimator, ABC):
     series, forecast   ``x``: targets first, then past covariates   mask, observed,
                                                                     known, static, ...
     tokens             ``tokens`` (batch, length)                   mask
+    nodes              ``x`` (nodes, n_features), dense or sparse,  edge_attr
+                       ``edge_index`` (2, edges)
+    graph              as nodes, of all graphs of a batch           edge_attr, batch
     ================== ============================================ =================
 
     and returns raw scores (batch, n_outputs); when forecasting, (batch, n_targets,
     horizon), with a last axis of length ``n_parameters`` where that is above 1; the
     first of these parameters is the location of the forecast, in the units of ``x``.
+    Nodes have scores (nodes, n_outputs).
 
-    A module may expose its last learned map as ``head``.
+    A module may expose its last learned map as ``head``. One for nodes may expose
+    ``layers``, each of them called as ``layer(x, edge_index, edge_attr, n_targets)``,
+    whose outcome one after another is ``forward``; only then can it be trained on
+    sampled neighbourhoods, and on tables.
 
     Examples
     --------
@@ -220,6 +226,29 @@ class Architecture(BaseEstimator, ABC):
             return super().__reduce_ex__(protocol)
         origin_arguments = (origin.distribution, origin.version, origin.value)
         return _restore, origin_arguments, self.__getstate__()
+
+
+def serves(
+    architecture: Architecture | type[Architecture], task: str, input: str
+) -> bool:
+    """Tell whether an architecture can do a task on a kind of input.
+
+    Parameters
+    ----------
+    architecture : Architecture or type
+        Whose class keeps the contract.
+    task, input : str
+        See `Architecture.supports`.
+
+    Returns
+    -------
+    serves : bool
+        Beyond what `Architecture.supports` says, an architecture for nodes serves
+        tables: the engine joins each row to its nearest training rows.
+    """
+    if task in architecture.supports.get(input, ()):
+        return True
+    return input == "table" and task in architecture.supports.get("nodes", ())
 
 
 def _restore(distribution: str, version: str, value: str) -> Architecture:

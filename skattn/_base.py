@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
-from skattn._architecture import Architecture
+from skattn._architecture import Architecture, serves
 from skattn._registry import resolve
 
 DEFAULT_ARCHITECTURE = "self_attention"
@@ -161,7 +161,7 @@ def fitted_architecture(architecture: Any, task: str, input: str) -> Architectur
         If the architecture does not serve this task on this input.
     """
     found = clone(resolve(architecture))
-    if task not in found.supports.get(input, ()):
+    if not serves(found, task, input):
         served = "; ".join(
             f"{kind}: {', '.join(sorted(tasks))}"
             for kind, tasks in sorted(found.supports.items())

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import metadata, util
 from typing import Any, TypeVar
 
-from skattn._architecture import INPUTS, TASKS, Architecture
+from skattn._architecture import INPUTS, TASKS, Architecture, serves
 from skattn._contract import described, faults_of
 from skattn.exceptions import PluginError, PluginWarning
 
@@ -123,10 +123,9 @@ def list_architectures(task: str | None = None, input: str | None = None) -> lis
         except PluginError as error:
             warnings.warn(f"Passed over: {error}", PluginWarning, stacklevel=2)
             continue
-        if any(
-            (input is None or kind == input) and (task is None or task in tasks)
-            for kind, tasks in cls.supports.items()
-        ):
+        inputs = INPUTS if input is None else (input,)
+        tasks = TASKS if task is None else (task,)
+        if any(serves(cls, each, kind) for kind in inputs for each in tasks):
             names.append(name)
     return sorted(names)
 

@@ -75,7 +75,7 @@ def test_the_page_names_every_tensor_and_block():
     from skattn._architecture import INPUTS, OPTIONAL_TENSORS, TASKS
 
     text = PAGE.read_text()
-    for name in {*INPUTS, *OPTIONAL_TENSORS} - {"neighbours"}:
+    for name in {*INPUTS, *OPTIONAL_TENSORS}:
         assert name in text
     for name in TASKS:
         assert name in text
