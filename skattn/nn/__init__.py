@@ -17,6 +17,15 @@ from skattn.nn._gates import (
     VariableSelection,
     VariableTokens,
 )
+from skattn.nn._graph import (
+    GraphPooling,
+    NodeLinear,
+    edge_softmax,
+    first_nodes,
+    node_dropout,
+    sparse_rows,
+    with_self_loops,
+)
 from skattn.nn._head import ScoreHead
 from skattn.nn._interpretable import InterpretableAttention
 from skattn.nn._known import KnownTokens
@@ -48,6 +57,7 @@ __all__ = [
     "FeatureTokens",
     "GatedAddNorm",
     "GatedResidual",
+    "GraphPooling",
     "GroupedLinear",
     "HorizonHead",
     "InterpretableAttention",
@@ -56,6 +66,7 @@ __all__ = [
     "MaskedLSTM",
     "MultiheadAttention",
     "Name",
+    "NodeLinear",
     "PatchTokens",
     "PostNormBlock",
     "Recorded",
@@ -70,15 +81,20 @@ __all__ = [
     "additive_attention",
     "attention",
     "check_sizes",
+    "edge_softmax",
+    "first_nodes",
     "grouped_attention",
     "is_recording",
     "last_step",
     "masked_max",
     "masked_mean",
     "masked_softmax",
+    "node_dropout",
     "record",
     "recording",
     "sinusoidal_positions",
+    "sparse_rows",
     "step_positions",
     "take_steps",
+    "with_self_loops",
 ]
