@@ -1,0 +1,248 @@
+"""Graph Transformer: dot-product attention along edges that have features."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from skattn import Architecture, Choice, DataSpec, Float, Int
+from skattn.nn import (
+    GraphPooling,
+    NodeLinear,
+    check_sizes,
+    edge_softmax,
+    first_nodes,
+    is_recording,
+    node_dropout,
+    record,
+)
+
+
+class GraphTransformer(Architecture):
+    r"""The network of the unified message passing model (UniMP).
+
+    In each layer and head a node asks its in-neighbours, with the features
+    :math:`e_{ij}` of the edge from :math:`j` to :math:`i`, if there are any,
+
+    .. math:: \alpha_{ij} = \mathrm{softmax}_{j \to i} \left(
+              \frac{q_i^\top (k_j + \epsilon_{ij})}{\sqrt d}\right), \quad
+              m_i = \sum_{j \to i} \alpha_{ij} (v_j + \epsilon_{ij})
+
+    where :math:`q, k, v` are linear maps of :math:`h` and :math:`\epsilon` is one of
+    :math:`e`. With :math:`m_i` of all heads joined, a gated residual connection gives
+
+    .. math:: r_i = W_r h_i + b_r, \quad
+              \beta_i = \sigma(w^\top [m_i; r_i; m_i - r_i]), \quad
+              h_i' = \mathrm{ReLU}(\mathrm{LN}((1 - \beta_i) m_i + \beta_i r_i))
+
+    The last layer for nodes averages its heads, and leaves out the norm and the ReLU.
+    A whole graph is pooled by attention (`skattn.nn.GraphPooling`) and mapped to
+    scores. No self-loops are added, since :math:`r_i` holds the node itself: of a node
+    without in-edges it is all there is. The paper's masked labels as additional
+    features are no part of this.
+
+    Parameters
+    ----------
+    d_model : int, default=64
+        Width of a node, a multiple of `num_heads`.
+    num_heads : int, default=4
+        Heads of each layer.
+    num_layers : int, default=2
+        Layers, which is how many edges away a node sees; in the paper 3 to 7.
+    dropout : float, default=0.5
+        Probability of dropping a feature of a node before each layer.
+    attention_dropout : float, default=0.0
+        Probability of dropping an attention weight.
+
+    References
+    ----------
+    Shi et al., "Masked Label Prediction: Unified Message Passing Model for
+    Semi-Supervised Classification", IJCAI 2021, arXiv 2009.03509.
+
+    Examples
+    --------
+    >>> from skattn.architectures import GraphTransformer
+    >>> GraphTransformer(num_layers=3)
+    GraphTransformer(num_layers=3)
+    """
+
+    api_version = 1
+    name = "graph_transformer"
+    supports = {
+        "nodes": {"classification", "regression"},
+        "graph": {"classification", "regression"},
+    }
+    consumes = ("edge_attr", "batch")
+    citation = (
+        "Shi, Huang, Feng, Zhong, Wang, Sun, Masked Label Prediction: Unified Message "
+        "Passing Model for Semi-Supervised Classification, IJCAI 2021, arXiv 2009.03509"
+    )
+    search_space = {
+        "d_model": Choice(16, 32, 64, 128),
+        "num_heads": Choice(1, 2, 4, 8),
+        "num_layers": Int(1, 4),
+        "dropout": Float(0.0, 0.7),
+        "attention_dropout": Float(0.0, 0.7),
+    }
+
+    def __init__(
+        self,
+        d_model: int = 64,
+        num_heads: int = 4,
+        num_layers: int = 2,
+        dropout: float = 0.5,
+        attention_dropout: float = 0.0,
+    ) -> None:
+        self.d_model = d_model
+        self.num_heads = num_heads
+        self.num_layers = num_layers
+        self.dropout = dropout
+        self.attention_dropout = attention_dropout
+
+    def build(self, data: DataSpec) -> nn.Module:
+        """Build an untrained module; see `Architecture.build`."""
+        check_sizes(
+            self,
+            "d_model",
+            "num_heads",
+            "num_layers",
+            probabilities=["dropout", "attention_dropout"],
+        )
+        if self.d_model % self.num_heads:
+            raise ValueError(
+                f"num_heads={self.num_heads} of GraphTransformer must divide "
+                f"d_model={self.d_model}."
+            )
+        return (_ForNodes if data.input == "nodes" else _ForGraphs)(self, data)
+
+
+class _ForNodes(nn.Module):
+    def __init__(self, params: GraphTransformer, data: DataSpec) -> None:
+        super().__init__()
+        hidden = _hidden_layers(params, data, params.num_layers - 1)
+        in_features = params.d_model if hidden else data.n_features
+        name = f"layers.{len(hidden)}"
+        last = _Layer(params, data, in_features, data.n_outputs, name, is_last=True)
+        self.layers = nn.ModuleList([*hidden, last])
+
+    @property
+    def head(self) -> nn.Module:
+        return self.layers[-1]
+
+    def forward(
+        self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None
+    ) -> Tensor:
+        """Compute raw scores of the nodes; see `Architecture`."""
+        for layer in self.layers:
+            x = layer(x, edge_index, edge_attr)
+        return x
+
+
+class _ForGraphs(nn.Module):
+    def __init__(self, params: GraphTransformer, data: DataSpec) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_hidden_layers(params, data, params.num_layers))
+        self.pooling = GraphPooling(params.d_model)
+        self.head = nn.Linear(params.d_model, data.n_outputs)
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+    ) -> Tensor:
+        """Compute raw scores of the graphs; see `Architecture`."""
+        for layer in self.layers:
+            x = layer(x, edge_index, edge_attr)
+        return self.head(self.pooling(x, batch))
+
+
+def _hidden_layers(
+    params: GraphTransformer, data: DataSpec, count: int
+) -> list[_Layer]:
+    return [
+        _Layer(
+            params,
+            data,
+            params.d_model if number else data.n_features,
+            params.d_model // params.num_heads,
+            f"layers.{number}",
+        )
+        for number in range(count)
+    ]
+
+
+class _Layer(nn.Module):
+    def __init__(
+        self,
+        params: GraphTransformer,
+        data: DataSpec,
+        in_features: int,
+        head_width: int,
+        name: str,
+        is_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.num_heads = params.num_heads
+        self.dropout = params.dropout
+        self.attention_dropout = params.attention_dropout
+        self.name = name
+        joined = head_width * params.num_heads
+        width = head_width if is_last else joined
+        self.project_query = NodeLinear(in_features, joined)
+        self.project_key_value = NodeLinear(in_features, 2 * joined)
+        self.project_residual = NodeLinear(in_features, width)
+        self.project_edge = (
+            nn.Linear(data.n_edge_features, joined) if data.n_edge_features else None
+        )
+        self.gate = nn.Linear(3 * width, 1, bias=False)
+        self.norm = None if is_last else nn.LayerNorm(width)
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor | None = None,
+        n_targets: int | None = None,
+    ) -> Tensor:
+        """Compute the next features of the first `n_targets` nodes."""
+        x = node_dropout(x, self.dropout, self.training)
+        x_target = first_nodes(x, n_targets)
+        m = self._attend(x, x_target, edge_index, edge_attr)
+        m = m.mean(dim=1) if self.norm is None else m.flatten(1)  # (targets, width)
+        r = self.project_residual(x_target)
+        beta = torch.sigmoid(self.gate(torch.cat([m, r, m - r], dim=1)))
+        h = torch.lerp(m, r, beta)
+        return h if self.norm is None else torch.relu(self.norm(h))
+
+    def _attend(
+        self, x: Tensor, x_target: Tensor, edge_index: Tensor, edge_attr: Tensor | None
+    ) -> Tensor:
+        source, target = edge_index
+        q = self._split(self.project_query(x_target))  # (targets, heads, d)
+        joint = self.project_key_value(x).index_select(0, source)
+        k, v = map(self._split, joint.chunk(2, dim=1))  # (edges, heads, d)
+        if self.project_edge is not None and edge_attr is not None:
+            epsilon = self._split(self.project_edge(edge_attr))
+            k, v = k + epsilon, v + epsilon
+        scores = (q.index_select(0, target) * k).sum(dim=-1) / math.sqrt(k.shape[-1])
+        alpha = edge_softmax(scores, target, len(q))  # (edges, heads)
+        if is_recording():
+            record(
+                alpha,
+                layer=self.name,
+                kind="edge",
+                queries="nodes",
+                keys="nodes",
+                edge_index=edge_index,
+            )
+        alpha = functional.dropout(alpha, self.attention_dropout, self.training)
+        messages = alpha[..., None] * v
+        return messages.new_zeros(q.shape).index_add(0, target, messages)
+
+    def _split(self, h: Tensor) -> Tensor:
+        return h.unflatten(1, (self.num_heads, -1))
