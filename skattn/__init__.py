@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skattn._backtest import backtest as backtest
     from skattn._classifier import AttentionClassifier as AttentionClassifier
     from skattn._forecaster import AttentionForecaster as AttentionForecaster
+    from skattn._graph import Graph as Graph
     from skattn._linear_forecaster import LinearForecaster as LinearForecaster
     from skattn._panel import (
         AttentionTimeSeriesClassifier as AttentionTimeSeriesClassifier,
@@ -51,6 +52,7 @@ _PUBLIC = {
     "Choice": "_search",
     "DataSpec": "_architecture",
     "Float": "_search",
+    "Graph": "_graph",
     "Int": "_search",
     "LinearForecaster": "_linear_forecaster",
     "PretrainedNet": "_pretrained",
