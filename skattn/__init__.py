@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from skattn._forecaster import AttentionForecaster as AttentionForecaster
     from skattn._graph import Graph as Graph
     from skattn._linear_forecaster import LinearForecaster as LinearForecaster
+    from skattn._node_classifier import NodeClassifier as NodeClassifier
+    from skattn._node_regressor import NodeRegressor as NodeRegressor
     from skattn._panel import (
         AttentionTimeSeriesClassifier as AttentionTimeSeriesClassifier,
     )
@@ -55,6 +57,8 @@ _PUBLIC = {
     "Graph": "_graph",
     "Int": "_search",
     "LinearForecaster": "_linear_forecaster",
+    "NodeClassifier": "_node_classifier",
+    "NodeRegressor": "_node_regressor",
     "PretrainedNet": "_pretrained",
     "architectures": None,
     "backtest": "_backtest",

@@ -18,6 +18,7 @@ from skattn._architecture import Architecture, serves
 from skattn._registry import resolve
 
 DEFAULT_ARCHITECTURE = "self_attention"
+DEFAULT_GRAPH_ARCHITECTURE = "gat"
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _COUNT = Interval(Integral, 1, None, closed="left")
@@ -52,6 +53,10 @@ COMMON_CONSTRAINTS: dict[str, list[Any]] = {
         StrOptions({"squared_error", "absolute_error", "quantile", "poisson", "huber"})
     ],
     "quantile": [Interval(Real, 0, 1, closed="neither"), None],
+    "n_neighbors": [_COUNT],
+    "graph": [object],  # `NodeEncoder` says what it takes
+    "mode": [StrOptions({"transductive", "inductive"})],
+    "num_neighbors": [_COUNT, StrOptions({"auto"}), None],
 }
 
 # What "auto" means depends on the number of samples. From the first number, a part can

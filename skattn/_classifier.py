@@ -66,6 +66,9 @@ default="from_dtype"
         Which columns of a table are categorical, as in
         `sklearn.ensemble.HistGradientBoostingClassifier`. ``"from_dtype"`` takes the
         columns of a DataFrame that hold categories or strings.
+    n_neighbors : int, default=10
+        Of a graph architecture on a table, how many of the nearest training rows each
+        row attends to; others ignore it.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for the best that
         is present. A device that is absent is an error.
@@ -159,6 +162,7 @@ default="from_dtype"
         linear_skip: bool | str = "auto",
         input_scaling: str | None = "auto",
         categorical_features: Any = "from_dtype",
+        n_neighbors: int = 10,
         device: str = "cpu",
         precision: str = "float32",
         compile: bool = False,
@@ -184,6 +188,7 @@ default="from_dtype"
         self.linear_skip = linear_skip
         self.input_scaling = input_scaling
         self.categorical_features = categorical_features
+        self.n_neighbors = n_neighbors
         self.device = device
         self.precision = precision
         self.compile = compile
@@ -217,7 +222,8 @@ default="from_dtype"
             Fitted.
         """
         self._fit(X, y, sample_weight)
-        return self._set_classes()
+        self.classes_ = self._target.labels
+        return self
 
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
@@ -243,16 +249,7 @@ default="from_dtype"
             Trained a little further.
         """
         self._partial_fit(X, y, sample_weight, classes)
-        return self._set_classes()
-
-    def _set_classes(self) -> Self:
-        target = self._target
-        if target.kind == "multilabel":
-            self.classes_ = np.arange(target.n_outputs)
-        else:
-            self.classes_ = (
-                target.classes[0] if target.kind == "single" else target.classes
-            )
+        self.classes_ = self._target.labels
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -302,14 +299,7 @@ default="from_dtype"
             Log-odds: of two classes, of the second one; of many yes-or-no labels, one
             column for each label; of several targets, a list.
         """
-        scores = self._scores(X).numpy()
-        if self._target.kind == "multilabel":
-            return scores
-        parts = [
-            part[:, 1] - part[:, 0] if part.shape[1] == 2 else part
-            for part in self._target.split(scores)
-        ]
-        return parts[0] if self._target.kind == "single" else parts
+        return self._target.decision(self._scores(X).numpy())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -72,6 +72,9 @@ default="from_dtype"
         Which columns of a table are categorical, as in
         `sklearn.ensemble.HistGradientBoostingClassifier`. ``"from_dtype"`` takes the
         columns of a DataFrame that hold categories or strings.
+    n_neighbors : int, default=10
+        Of a graph architecture on a table, how many of the nearest training rows each
+        row attends to; others ignore it.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for the best that
         is present. A device that is absent is an error.
@@ -157,6 +160,7 @@ default="from_dtype"
         linear_skip: bool | str = "auto",
         input_scaling: str | None = "auto",
         categorical_features: Any = "from_dtype",
+        n_neighbors: int = 10,
         device: str = "cpu",
         precision: str = "float32",
         compile: bool = False,
@@ -183,6 +187,7 @@ default="from_dtype"
         self.linear_skip = linear_skip
         self.input_scaling = input_scaling
         self.categorical_features = categorical_features
+        self.n_neighbors = n_neighbors
         self.device = device
         self.precision = precision
         self.compile = compile

@@ -23,7 +23,7 @@ from skattn._base import (
     fitted_architecture,
     stops_early,
 )
-from skattn._inputs import SeriesEncoder, TableEncoder, input_of
+from skattn._inputs import input_of, make_encoder
 
 # Parameters that a net is made with: training goes on with the same ones only.
 _BUILT_WITH = (
@@ -34,6 +34,7 @@ _BUILT_WITH = (
     "linear_skip",
     "input_scaling",
     "categorical_features",
+    "n_neighbors",
     "precision",
     "compile",
     "net_params",
@@ -50,12 +51,20 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
     def _make_target(self) -> Any:
         """Make the unfitted encoder of ``y``."""
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
+    def _input_of(self, X: Any) -> str:
+        """Tell which kind of input `X` is."""
+        return input_of(X)
+
+    def _make_encoder(self, input: str, architecture: Any) -> Any:
+        """Make the unfitted encoder of ``X``."""
+        return make_encoder(self, input, architecture)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any = None) -> Self:
         """Fit from scratch, or go on where ``warm_start`` says so."""
         check_parameters(self)
         if self.warm_start and hasattr(self, "net_"):
-            return self._train_further(X, y, sample_weight, epochs=None)
-        return self._train_anew(X, y, sample_weight, classes, epochs=None)
+            return self._train_further(X, y, sample_weight, None, validation)
+        return self._train_anew(X, y, sample_weight, None, None, validation)
 
     def _partial_fit(
         self, X: Any, y: Any, sample_weight: Any, classes: Any = None
@@ -79,27 +88,19 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         sample_weight: Any,
         classes: Any,
         epochs: int | None,
+        validation: Any = None,
     ) -> Self:
         from skattn._engine._net import Blueprint, make_net
 
         seed = draw_seed(self.random_state)
-        input = input_of(X)
+        input = self._input_of(X)
         architecture = fitted_architecture(self.architecture, self._task, input)
-        encoder = (
-            SeriesEncoder(self.input_scaling, architecture, self)
-            if input == "series"
-            else TableEncoder(
-                self.input_scaling,
-                architecture.consumes,
-                self.categorical_features,
-                self,
-            )
-        )
+        encoder = self._make_encoder(input, architecture)
         target = self._make_target()
         X, y, weight = self._check_rows(X, y, sample_weight, encoder, target)
         content = encoder.learn(X)
-        if input == "series":
-            self.n_features_in_ = content["values"].shape[1]
+        if input != "table":
+            self.n_features_in_ = encoder.n_features_in
             self.__dict__.pop("feature_names_in_", None)  # of an earlier table
         if classes is None:
             target.learn(y)
@@ -113,7 +114,10 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             blueprint = Blueprint(architecture, data, self.precision, has_skip)
             return make_net(blueprint, target.loss(), options)
 
-        self._train(content, y, weight, epochs, encoder, target, seed, build)
+        content, y, weight, given = self._add_validation(
+            content, y, weight, encoder, target, validation
+        )
+        self._train(content, y, weight, epochs, encoder, target, seed, build, given)
         self._encoder, self._target, self._seed = encoder, target, seed
         self._built_with = self._present_params()
         return self
@@ -130,8 +134,36 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         params = self.get_params(deep=False)
         return {name: repr(params[name]) for name in _BUILT_WITH if name in params}
 
+    def _add_validation(
+        self,
+        content: dict[str, np.ndarray],
+        y: np.ndarray,
+        weight: np.ndarray,
+        encoder: Any,
+        target: Any,
+        validation: Any,
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray | None]:
+        """Put rows that the user holds out below the others, and mark them."""
+        if validation is None:
+            return content, y, weight, None
+        X, y_val = validation
+        X, held_out, more = self._check_rows(X, y_val, None, encoder, target)
+        other = encoder.read(X)
+        is_held_out = np.repeat([False, True], [len(y), len(held_out)])
+        joined = {
+            name: np.concatenate([array, other[name]])
+            for name, array in content.items()
+        }
+        y, weight = np.concatenate([y, held_out]), np.concatenate([weight, more])
+        return joined, y, weight, is_held_out
+
     def _train_further(
-        self, X: Any, y: Any, sample_weight: Any, epochs: int | None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        epochs: int | None,
+        validation: Any = None,
     ) -> Self:
         from skattn._engine._runtime import resolve_device
 
@@ -160,9 +192,18 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         X, y, weight = self._check_rows(
             X, y, sample_weight, self._encoder, self._target
         )
-        content = self._encoder.read(X)
+        content, y, weight, given = self._add_validation(
+            self._encoder.read(X), y, weight, self._encoder, self._target, validation
+        )
         return self._train(
-            content, y, weight, epochs, self._encoder, self._target, self._seed
+            content,
+            y,
+            weight,
+            epochs,
+            self._encoder,
+            self._target,
+            self._seed,
+            given=given,
         )
 
     def _train(
@@ -175,6 +216,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         target: Any,
         seed: int,
         build: Any = None,
+        given: np.ndarray | None = None,
     ) -> Self:
         """Order, weigh and split the rows, scale what is new, and train the net."""
         from skattn._engine._linear import fit_column_map
@@ -191,7 +233,13 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         starts_linear = build is not None and self._starts_linear(
             encoder.input, len(index), epochs
         )
-        if epochs is None:
+        if given is not None:
+            is_held_out = given[order][index]
+            trained, held_out = (
+                np.flatnonzero(~is_held_out),
+                np.flatnonzero(is_held_out),
+            )
+        elif epochs is None:
             strata = target.strata(y[index])
             trained, held_out = self._hold_out(hashes[index], strata, starts_linear)
         if build is not None:
@@ -204,15 +252,15 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
 
         options = TrainingOptions.of(self)
         device = resolve_device(self.device)
-        samples = self._samples(encoder, content, target.encode(y))
         n_before = 0 if build is not None else len(self.net_.history)
         with seeded(seed + n_before, device, self.num_threads) as generator:
+            net = self.net_ if build is None else build(options, starts_linear)
+            samples = encoder.samples(content, net, target.encode(y))
 
             def part(positions: np.ndarray) -> Any:
                 kept = None if weights is None else weights[positions]
                 return samples.at(index[positions], kept)
 
-            net = self.net_ if build is None else build(options, starts_linear)
             if starts_linear:
                 fit_column_map(net.module_.skip, part(trained), net.criterion_)
             train(
@@ -298,45 +346,29 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
     def _check_input(self, X: Any) -> None:
         """Refuse an input of another kind than the fitted one."""
         check_is_fitted(self, "net_")
-        if input_of(X) != self._encoder.input:
+        input = self._input_of(X)
+        if input != self._encoder.input:
             raise ValueError(
                 f"{type(self).__name__} was fitted with {self._encoder.input} input, "
-                f"but X is {input_of(X)} input."
+                f"but X is {input} input."
             )
 
-    def _samples(
-        self,
-        encoder: Any,
-        content: dict[str, np.ndarray],
-        target: np.ndarray | None = None,
-    ) -> Any:
-        """Put encoded rows into tensors on the right device."""
-        from skattn._engine._runtime import PRECISIONS, resolve_device
-        from skattn._engine._samples import TensorSamples
-
-        made = self if target is not None else self.net_
-        return TensorSamples(
-            encoder.tensors(content),
-            length=encoder.length,
-            dtype=PRECISIONS[made.precision],
-            device=resolve_device(made.device, made.precision),
-            target=target,
-        )
-
-    def _read(self, X: Any) -> dict[str, np.ndarray]:
-        """Validate and read the argument of ``predict``."""
+    def _samples(self, X: Any) -> tuple[Any, dict[str, np.ndarray]]:
+        """Validate and read the argument of ``predict``: samples and their content."""
         self._check_input(X)
         checked = self._encoder.check(X)
         if self._encoder.input == "table":
             validate_data(self, X, skip_check_array=True, reset=False)
-        return self._encoder.read(checked)
+        content = self._encoder.read(checked)
+        return self._encoder.samples(content, self.net_), content
 
     def _scores(self, X: Any) -> Any:
         """Compute raw scores: a float64 tensor of shape (n, n_outputs)."""
+        return self._finite_scores(self._samples(X)[0])
+
+    def _finite_scores(self, samples: Any) -> Any:
         from skattn._engine._net import predict_scores
 
-        content = self._read(X)
-        samples = self._samples(self._encoder, content)
         scores = predict_scores(self.net_, samples, self.num_threads).double()
         finite = scores.isfinite().all(dim=1)
         if not finite.all():
@@ -354,10 +386,10 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
 
     def _attention_batches(self, X: Any) -> tuple[Any, Any, Any]:
         """Give the recorder what it runs over and the way to name axes."""
-        content = self._read(X)
+        samples, content = self._samples(X)
         return (
             self.net_,
-            self._samples(self._encoder, content),
+            samples,
             lambda axis: self._encoder.axis_names(axis, content),
         )
 

@@ -260,6 +260,34 @@ class ClassTarget:
         ends = np.cumsum([len(labels) for labels in self.classes])
         return np.split(flat, ends[:-1], axis=1)
 
+    @property
+    def labels(self) -> Any:
+        """What ``classes_`` holds; of many yes-or-no labels, their numbers."""
+        if self.kind == "multilabel":
+            return np.arange(self.n_outputs)
+        return self.classes[0] if self.kind == "single" else self.classes
+
+    def decision(self, scores: np.ndarray) -> Any:
+        """Shape raw scores as scikit-learn's ``decision_function`` does.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (n, n_outputs)
+            What the net returned.
+
+        Returns
+        -------
+        scores : ndarray of shape (n,), (n, n_classes) or (n, n_labels), or list
+            Log-odds; of two classes, of the second one.
+        """
+        if self.kind == "multilabel":
+            return scores
+        parts = [
+            part[:, 1] - part[:, 0] if part.shape[1] == 2 else part
+            for part in self.split(scores)
+        ]
+        return parts[0] if self.kind == "single" else parts
+
     def decode(self, flat: np.ndarray) -> np.ndarray:
         """Turn probabilities into labels.
 

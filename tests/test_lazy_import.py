@@ -13,7 +13,7 @@ import skattn
 from skattn import _registry
 
 CORE = Path(skattn.__file__).parent
-DEFAULT = ("_base.py", "DEFAULT_ARCHITECTURE")
+DEFAULT = ("_base.py", {"DEFAULT_ARCHITECTURE", "DEFAULT_GRAPH_ARCHITECTURE"})
 
 
 def modules_after(program, **environment):
@@ -111,7 +111,7 @@ def named_in(path):
             skipped.add(node.value)
         if isinstance(node, ast.Assign) and path.name == DEFAULT[0]:
             (target, *_) = node.targets
-            if isinstance(target, ast.Name) and target.id == DEFAULT[1]:
+            if isinstance(target, ast.Name) and target.id in DEFAULT[1]:
                 skipped.add(node.value)
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

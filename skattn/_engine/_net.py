@@ -19,6 +19,7 @@ from skattn._engine._callbacks import make_callbacks
 from skattn._engine._forecast_linear import ForecastSum
 from skattn._engine._linear import LinearSkip
 from skattn._engine._losses import Loss
+from skattn._engine._node_scores import NodeScores, StarScores
 from skattn._engine._optimizer import optimizer_class, set_learning_rate
 from skattn._engine._runtime import (
     PRECISIONS,
@@ -95,7 +96,16 @@ class Blueprint:
 
     def __call__(self) -> nn.Module:
         consumes = self.architecture.consumes
-        module = self.architecture.build(_consumed(self.data, consumes))
+        data = _consumed(self.data, consumes)
+        supports = self.architecture.supports
+        by_neighbours = data.input == "table" and "table" not in supports
+        if by_neighbours:  # a table, for a module that knows nodes
+            data = replace(data, input="nodes")
+        module = self.architecture.build(data)
+        if by_neighbours:
+            module = StarScores(module)
+        elif data.input == "nodes":
+            module = NodeScores(module)
         if self.data.task == "forecasting":
             module = ForecastSum(
                 module, self.data, consumes, self.linear_skip, self.normalization
@@ -236,7 +246,8 @@ class Net(NeuralNet):
         """Walk over samples in batches."""
         generator = self.generator_ if training else None
         device = torch.device(self.device)
-        return Batches(dataset, self.batch_size, generator, device, self.epoch_size)
+        size = len(dataset) if dataset.is_whole else self.batch_size
+        return Batches(dataset, size, generator, device, self.epoch_size)
 
     def infer(self, x: Inputs, **fit_params: Any) -> Tensor:
         """Compute raw scores of a batch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 
@@ -75,6 +76,23 @@ def resolve_device(device: str, precision: str = "float32") -> torch.device:
             "or 'mps'."
         )
     return found
+
+
+def placement(net: Any) -> dict[str, Any]:
+    """Say where and in which type a net takes its numbers.
+
+    Parameters
+    ----------
+    net : Net
+        Made already.
+
+    Returns
+    -------
+    arguments : dict
+        ``device`` and ``dtype``.
+    """
+    device = resolve_device(net.device, net.precision)
+    return {"device": device, "dtype": PRECISIONS[net.precision]}
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:

@@ -46,7 +46,15 @@ class Target(NamedTuple):
 
 
 class Samples(Protocol):
-    """Anything that batches can be gathered from."""
+    """Anything that batches can be gathered from.
+
+    Attributes
+    ----------
+    is_whole : bool
+        Whether one batch holds them all, whatever the size of a batch.
+    """
+
+    is_whole: bool
 
     def __len__(self) -> int: ...
 
@@ -152,7 +160,11 @@ class TensorSamples:
         Where the tensors go.
     target : ndarray of shape (n_rows, ...), optional
         Encoded targets: integers are classes, everything else becomes `dtype`.
+    rows : ndarray of shape (n_others, n_features), optional
+        Rows that the input ``neighbours`` holds the positions of.
     """
+
+    is_whole = False
 
     def __init__(
         self,
@@ -162,6 +174,7 @@ class TensorSamples:
         dtype: torch.dtype,
         device: torch.device,
         target: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
     ) -> None:
         def to_tensor(array: np.ndarray) -> Tensor:
             tensor = torch.from_numpy(np.ascontiguousarray(array))
@@ -174,6 +187,7 @@ class TensorSamples:
         self.dtype = dtype
         self.device = device
         self.target = None if target is None else to_tensor(target)
+        self.rows = None if rows is None else to_tensor(rows)
         self.index: Tensor | None = None
         self.weight: Tensor | None = None
         self._count = len(next(iter(self.inputs.values())))
@@ -283,6 +297,8 @@ class TensorSamples:
             ):
                 continue
             gathered = tensor[rows]
+            if name == "neighbours" and self.rows is not None:
+                gathered = self.rows[gathered]  # (batch, n_neighbors, n_features)
             if length is not None and name in {"x", "observed", "mask"}:
                 gathered = _fit_length(gathered, length)
             batch[name] = gathered

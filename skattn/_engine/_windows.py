@@ -232,6 +232,8 @@ class WindowSamples:
         Whether a net learns from them.
     """
 
+    is_whole = False
+
     def __init__(
         self, store: SeriesStore, origins: Sequence[Origins], step: int, training: bool
     ) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from skattn._inputs._neighbours import NeighbourEncoder
+from skattn._inputs._nodes import NodeEncoder
 from skattn._inputs._series import SeriesEncoder
 from skattn._inputs._table import TableEncoder
 
-__all__ = ["SeriesEncoder", "TableEncoder", "input_of"]
+__all__ = ["NodeEncoder", "SeriesEncoder", "TableEncoder", "input_of", "make_encoder"]
 
 
 def input_of(X: Any) -> str:
@@ -31,3 +33,29 @@ def input_of(X: Any) -> str:
     if isinstance(X, (list, tuple)) and len(X):
         return "series" if np.ndim(X[0]) == 2 else "table"
     return "table"
+
+
+def make_encoder(estimator: Any, input: str, architecture: Any) -> Any:
+    """Make the encoder of a kind of input.
+
+    Parameters
+    ----------
+    estimator : AttentionClassifier or AttentionRegressor
+        Its parameters decide how columns are read and scaled.
+    input : str
+        From `input_of`.
+    architecture : Architecture
+        It serves this input.
+
+    Returns
+    -------
+    encoder : SeriesEncoder or TableEncoder
+        Unfitted.
+    """
+    scaling = estimator.input_scaling
+    if input == "series":
+        return SeriesEncoder(scaling, architecture, estimator)
+    categorical = estimator.categorical_features
+    if "table" in architecture.supports:
+        return TableEncoder(scaling, architecture.consumes, categorical, estimator)
+    return NeighbourEncoder(scaling, categorical, estimator.n_neighbors, estimator)

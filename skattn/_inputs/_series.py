@@ -129,6 +129,36 @@ class SeriesEncoder:
             arrays["observed"] = ~missing
         return arrays
 
+    def samples(
+        self,
+        content: dict[str, np.ndarray],
+        net: Any,
+        target: np.ndarray | None = None,
+    ) -> Any:
+        """Put encoded series into tensors.
+
+        Parameters
+        ----------
+        content : dict of str to ndarray
+            From `read`.
+        net : Net
+            Where the tensors go, and in which precision.
+        target : ndarray of shape (n, ...), optional
+            Encoded targets.
+
+        Returns
+        -------
+        samples : TensorSamples
+            One for each row of the content.
+        """
+        from skattn._engine._runtime import placement
+        from skattn._engine._samples import TensorSamples
+
+        arrays = self.tensors(content)
+        return TensorSamples(
+            arrays, length=self.length, target=target, **placement(net)
+        )
+
     def describe(self) -> dict[str, Any]:
         """Say what the tensors look like.
 
@@ -143,6 +173,11 @@ class SeriesEncoder:
             "channel_names": tuple(map(str, range(self.n_channels_))),
             "length": self.length_,
         }
+
+    @property
+    def n_features_in(self) -> int:
+        """Channels."""
+        return self.n_channels_
 
     @property
     def length(self) -> int:

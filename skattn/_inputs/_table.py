@@ -180,6 +180,36 @@ class TableEncoder:
             ]
         return {"x": np.concatenate(parts, axis=1, dtype=np.float64), **arrays}
 
+    def samples(
+        self,
+        content: dict[str, np.ndarray],
+        net: Any,
+        target: np.ndarray | None = None,
+    ) -> Any:
+        """Put encoded rows into tensors.
+
+        Parameters
+        ----------
+        content : dict of str to ndarray
+            From `read`.
+        net : Net
+            Where the tensors go, and in which precision.
+        target : ndarray of shape (n, ...), optional
+            Encoded targets.
+
+        Returns
+        -------
+        samples : TensorSamples
+            One for each row of the content.
+        """
+        from skattn._engine._runtime import placement
+        from skattn._engine._samples import TensorSamples
+
+        arrays = self.tensors(content)
+        return TensorSamples(
+            arrays, length=self.length, target=target, **placement(net)
+        )
+
     def describe(self) -> dict[str, Any]:
         """Say what the tensors look like.
 
