@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from skattn._architecture import Architecture
 from skattn.nn import Recorded, recording
 from skattn.testing._build import TOLERANCE, ModuleCheck, build, distance, run
-from skattn.testing._cases import Case, Inputs
+from skattn.testing._cases import GRAPHS, Case, Inputs
 from skattn.testing._failure import Failure
 
 
@@ -31,9 +31,9 @@ def check_records(architecture: Architecture, case: Case) -> None:
                     f"Layer {record.layer!r} recorded weights of shape {shape} over "
                     f"{record.edge_index.shape[1]} edges; expected is (edges, heads)."
                 )
-        elif len(shape) != 4 or (
-            case.input not in {"graph", "nodes"} and shape[0] != n
-        ):
+            if case.input in GRAPHS:
+                _check_edges(record, record.edge_index, inputs, case)
+        elif len(shape) != 4 or (case.input not in GRAPHS and shape[0] != n):
             raise Failure(
                 f"Layer {record.layer!r} recorded weights of shape {shape} for {n} "
                 "samples; expected is (batch, heads, queries, keys)."
@@ -79,6 +79,31 @@ def _recorded(module: nn.Module, inputs: Inputs) -> tuple[Tensor, list[Recorded]
     with recording(records.append):
         scores = run(module, inputs)
     return scores, records
+
+
+def _check_edges(
+    record: Recorded, edge_index: Tensor, inputs: Inputs, case: Case
+) -> None:
+    """Let edges join nodes, and pooling join nodes with all graphs of the batch."""
+    n_nodes = len(inputs["x"])
+    pools = case.input == "graph" and record.kind == "pooling"
+    n_targets = int(inputs["batch"][-1]) + 1 if pools else n_nodes
+    known = (edge_index >= 0) & (torch.tensor([n_nodes, n_targets]) > edge_index.T).T
+    if not known.all():
+        raise Failure(
+            f"Layer {record.layer!r} recorded an edge_index that goes up to "
+            f"{edge_index.amax(dim=1).tolist()}, with {n_nodes} nodes"
+            + f" and {n_targets} graphs"
+            * pools
+            + ". Its rows are the source and the target of each weight; of pooling, "
+            "the node and the number of its graph."
+        )
+    if pools and len(edge_index[1].unique()) < n_targets:
+        raise Failure(
+            f"Layer {record.layer!r} recorded pooling over "
+            f"{len(edge_index[1].unique())} of {n_targets} graphs: record a weight for "
+            "each node."
+        )
 
 
 def _check_sums(record: Recorded, gaps: bool) -> None:

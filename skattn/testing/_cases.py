@@ -39,8 +39,10 @@ _ONLY_FORECASTING = {
 
 _ONLY_TRANSLATION = {"target_tokens", "target_mask"}
 
-# Graphs of a batch, and nodes of each.
-_NODES_EACH = 5
+GRAPHS = ("graph", "nodes")
+
+# Nodes of the graphs of a batch, over and over. With gaps the second has one node.
+_SIZES = (5, 3, 4, 2, 7)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ class Case:
             Samples; graphs, or nodes of one graph.
         gaps : bool, default=True
             With padding and missing values, where consumed. Without, ``mask`` and
-            ``observed`` are left out, as the engine does.
+            ``observed`` are left out, as the engine does. In graphs: with self-loops,
+            a node without edges, and a graph of one node.
         seed : int, default=0
             Of the values.
 
@@ -230,7 +233,7 @@ def draw_inputs(
     n : int
         Samples; graphs, or nodes of one graph.
     gaps : bool
-        With padding and missing values.
+        With padding and missing values, or with what is rare in graphs.
     seed : int
         Of the values.
 
@@ -240,7 +243,7 @@ def draw_inputs(
         Arguments of ``forward``; ``target`` is never among them.
     """
     holes = frozenset(consumes if gaps else ())
-    drawn = _Draw(torch.Generator().manual_seed(seed), data, n, holes)
+    drawn = _Draw(torch.Generator().manual_seed(seed), data, n, gaps, holes)
     tensors = getattr(drawn, data.input)()
     main = MAIN_TENSORS[data.input]
     return {
@@ -254,11 +257,17 @@ class _Draw:
     """Draws the tensors of one input; each method is named after it."""
 
     def __init__(
-        self, generator: torch.Generator, data: DataSpec, n: int, holes: frozenset[str]
+        self,
+        generator: torch.Generator,
+        data: DataSpec,
+        n: int,
+        gaps: bool,
+        holes: frozenset[str],
     ) -> None:
         self.generator = generator
         self.data = data
         self.n = n
+        self.gaps = gaps
         self.holes = holes  # which of `DROPPABLE` hold something
 
     def table(self) -> dict[str, Tensor | None]:
@@ -323,26 +332,39 @@ class _Draw:
         return {"x": self._numbers(self.n, self.data.n_channels, *self.data.image_size)}
 
     def graph(self) -> dict[str, Tensor | None]:
-        batch = torch.arange(self.n).repeat_interleave(_NODES_EACH)
-        ring = torch.arange(_NODES_EACH)
-        source = torch.cat([ring + first * _NODES_EACH for first in range(self.n)])
-        following = (ring + 1) % _NODES_EACH
-        target = torch.cat([following + first * _NODES_EACH for first in range(self.n)])
-        return {**self._edges(source, target, len(batch)), "batch": batch}
+        sizes = [_SIZES[number % len(_SIZES)] for number in range(self.n)]
+        if self.gaps:
+            sizes[1:2] = [1]
+        batch = torch.arange(self.n).repeat_interleave(torch.tensor(sizes))
+        firsts = [sum(sizes[:number]) for number in range(self.n)]
+        edges = [first + self._edges(n) for first, n in zip(firsts, sizes, strict=True)]
+        return {**self._features(torch.cat(edges, dim=1), len(batch)), "batch": batch}
 
     def nodes(self) -> dict[str, Tensor | None]:
-        source = torch.arange(self.n)
-        return self._edges(source, (source + 1) % self.n, self.n)
+        return self._features(self._edges(self.n), self.n)
 
-    def _edges(
-        self, source: Tensor, target: Tensor, n_nodes: int
-    ) -> dict[str, Tensor | None]:
-        both = torch.stack([torch.cat([source, target]), torch.cat([target, source])])
+    def _edges(self, n_nodes: int) -> Tensor:
+        """Join each node to the two before it, so that no path leads back.
+
+        With gaps the nodes in the middle and at the end are joined to themselves, and
+        the one before the last to nobody.
+        """
+        lonely = n_nodes - 2 if self.gaps and n_nodes > 3 else -1
+        looped = {n_nodes // 2, n_nodes - 1} if self.gaps and n_nodes > 1 else set()
+        pairs = [
+            (source, target)
+            for target in range(n_nodes)
+            for source in range(max(target - 2, 0), target + 1)
+            if (source != target or target in looped) and lonely not in (source, target)
+        ]
+        return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T.contiguous()
+
+    def _features(self, edge_index: Tensor, n_nodes: int) -> dict[str, Tensor | None]:
         n_features = self.data.n_edge_features
         return {
             "x": self._numbers(n_nodes, self.data.n_features),
-            "edge_index": both,
-            "edge_attr": self._numbers(both.shape[1], n_features)
+            "edge_index": edge_index,
+            "edge_attr": self._numbers(edge_index.shape[1], n_features)
             if n_features
             else None,
         }
@@ -400,7 +422,7 @@ def expected_shape(data: DataSpec, inputs: Inputs) -> tuple[int, ...]:
     main = inputs[MAIN_TENSORS[data.input][0]]
     n = main.shape[0]
     if data.input == "graph":
-        n = int(inputs["batch"].max()) + 1 if "batch" in inputs else 1
+        n = int(inputs["batch"][-1]) + 1 if "batch" in inputs else 1
     if data.task == "forecasting":
         steps = (n, data.n_targets, data.horizon)
         return steps if data.n_parameters == 1 else (*steps, data.n_parameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from unittest import SkipTest
@@ -12,7 +12,9 @@ from unittest import SkipTest
 from sklearn.base import clone
 
 import skattn
-from skattn._architecture import Architecture
+from skattn._architecture import Architecture, serves
+from skattn.testing._build import build
+from skattn.testing._cases import cases_of
 from skattn.testing._failure import Failure
 
 _SKLEARN = {
@@ -68,8 +70,19 @@ def _served(
     architecture: Architecture, facades: dict[tuple[str, str], str]
 ) -> Iterator[str]:
     for (kind, task), facade in facades.items():
-        if task in architecture.supports.get(kind, ()):
+        if task in architecture.supports.get(kind, ()) or (
+            serves(architecture, task, kind) and _has_layers(architecture, task)
+        ):
             yield facade
+
+
+def _has_layers(architecture: Architecture, task: str) -> bool:
+    """Tell whether a module for nodes runs on parts of a graph, and so on tables."""
+    for case in cases_of(architecture):
+        if (case.input, case.task) == ("nodes", task):
+            with suppress(Exception):  # what build does wrong, other checks tell
+                return hasattr(build(architecture, case.typical), "layers")
+    return False
 
 
 def _sklearn_checks(

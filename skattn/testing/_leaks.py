@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from skattn._architecture import Architecture
 from skattn.testing._build import TOLERANCE, ModuleCheck, build, distance, run
-from skattn.testing._cases import Case, Inputs
+from skattn.testing._cases import GRAPHS, Case, Inputs
 from skattn.testing._failure import Failure
 
 # Which tensors a mask covers.
@@ -40,7 +40,7 @@ def checks_of(case: Case) -> Iterator[ModuleCheck]:
         yield check_unobserved
     if case.task == "translation":
         yield check_future
-    if case.input not in {"graph", "nodes"} or "batch" in case.consumes:
+    if case.input not in GRAPHS or "batch" in case.consumes:
         yield check_batch
 
 
@@ -128,7 +128,11 @@ def check_batch(architecture: Architecture, case: Case) -> None:
     if case.input == "graph":
         ours = inputs["batch"] == 0
         mixed = {**inputs, "x": torch.where(ours[:, None], inputs["x"], others["x"])}
-        _expect_same(run(module, inputs)[:1], run(module, mixed)[:1], message)
+        scores = run(module, inputs)
+        _expect_same(scores[:1], run(module, mixed)[:1], message)
+        for graph in range(len(scores)):
+            alone = _only_graph(inputs, graph)
+            _expect_same(scores[graph : graph + 1], run(module, alone), message)
         return
     mixed = {
         name: torch.cat([tensor[:1], others[name][1:]])
@@ -138,6 +142,20 @@ def check_batch(architecture: Architecture, case: Case) -> None:
     _expect_same(scores, _real(run(module, mixed)[:1], inputs, case), message)
     alone = {name: tensor[:1] for name, tensor in inputs.items()}
     _expect_same(scores, _real(run(module, alone), alone, case), message)
+
+
+def _only_graph(inputs: Inputs, graph: int) -> Inputs:
+    """Take one graph out of a batch."""
+    nodes = (inputs["batch"] == graph).nonzero()[:, 0]
+    edges = torch.isin(inputs["edge_index"][1], nodes)
+    alone = {
+        "x": inputs["x"][nodes],
+        "edge_index": inputs["edge_index"][:, edges] - nodes[0],
+        "batch": torch.zeros_like(nodes),
+    }
+    if "edge_attr" in inputs:
+        alone["edge_attr"] = inputs["edge_attr"][edges]
+    return alone
 
 
 def _padded_inputs(case: Case) -> Iterator[Inputs]:

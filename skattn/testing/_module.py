@@ -15,7 +15,7 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from skattn._architecture import Architecture, DataSpec
-from skattn.testing import _attention, _leaks, _learning
+from skattn.testing import _attention, _graphs, _leaks, _learning
 from skattn.testing._build import (
     TOLERANCE,
     ModuleCheck,
@@ -53,7 +53,8 @@ def checks_of(case: Case) -> Iterator[tuple[str, Callable[[Architecture], None]]
     module_checks = [*_CHECKS]
     if case.consumes & set(DROPPABLE):
         module_checks.append(check_left_out_tensors)
-    for check in (*module_checks, *_leaks.checks_of(case), *_attention.CHECKS):
+    module_checks += [*_leaks.checks_of(case), *_graphs.checks_of(case)]
+    for check in (*module_checks, *_attention.CHECKS):
         name = check.__name__.removeprefix("check_")
         yield name, partial(check, case=case)
     yield "overfits", partial(_learning.check_overfits, case=case)
@@ -85,6 +86,12 @@ def check_signature(architecture: Architecture, case: Case) -> None:
             f"consumes names {_listed(missing)}, which forward does not take. Add the "
             "argument with the default None, or take it out of consumes."
         )
+    if case.input == "graph" and "batch" not in case.consumes:
+        raise Failure(
+            "consumes does not name 'batch', so forward cannot know which node belongs "
+            "to which graph: several graphs come at once. Take batch, and pool the "
+            "nodes of each graph (skattn.nn.GraphPooling)."
+        )
     if required := sorted(n for n in optional if parameters[n].default is not None):
         raise Failure(
             f"forward must give {_listed(required)} the default None: an optional "
@@ -98,8 +105,6 @@ def check_shapes(architecture: Architecture, case: Case) -> None:
         module = build(architecture, data)
         for n, gaps in ((6, True), (6, False), (1, False)):
             inputs = case.inputs(data, n=n, gaps=gaps)
-            if case.input == "nodes" and n == 1:
-                continue
             scores = _scores(module, inputs, data)
             expected = expected_shape(data, inputs)
             if tuple(scores.shape) != expected:

@@ -1,4 +1,4 @@
-"""A sound little architecture, and copies of it with one fault each."""
+"""Two sound little architectures, and copies of them with one fault each."""
 
 import math
 import os
@@ -9,8 +9,11 @@ from torch import nn
 
 from skattn import Architecture, Choice, Float
 from skattn.nn import (
+    NodeLinear,
     ScoreHead,
     Tokens,
+    edge_softmax,
+    first_nodes,
     is_recording,
     masked_softmax,
     record,
@@ -70,6 +73,96 @@ class Sound(Architecture):
         return self.net(self, data)
 
 
+class SoundLayer(nn.Module):
+    """Weighs the edges into a node by what they bring, and adds the node itself."""
+
+    def __init__(self, data, in_features, width, name):
+        super().__init__()
+        self.name = name
+        self.own = NodeLinear(in_features, width)
+        self.other = NodeLinear(in_features, width)
+        self.score = nn.Linear(width, 1, bias=False)
+        if data.n_edge_features:
+            self.edge = nn.Linear(data.n_edge_features, width)
+
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        own = self.own(first_nodes(x, n_targets))
+        source, target = edge_index
+        message = self.other(x)[source]
+        if edge_attr is not None:
+            message = message + self.edge(edge_attr)
+        message = torch.tanh(message)
+        weights = edge_softmax(self.score(message), target, len(own))
+        self.tell(weights, edge_index)
+        return own.index_add(0, target, weights * message)
+
+    def tell(self, weights, edge_index):
+        axes = {"queries": "nodes", "keys": "nodes", "edge_index": edge_index}
+        record(weights, layer=self.name, kind="edge", **axes)
+
+
+class SoundPooling(nn.Module):
+    """Weighs the nodes of each graph."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, h, batch):
+        weights = self.weigh(self.score(h), batch)
+        self.tell(weights, batch)
+        pooled = h.new_zeros(int(batch[-1]) + 1, h.shape[1])
+        return pooled.index_add(0, batch, weights * h)
+
+    def weigh(self, scores, batch):
+        return edge_softmax(scores, batch, int(batch[-1]) + 1)
+
+    def tell(self, weights, batch, rows=(0, 1)):
+        edge_index = torch.stack([torch.arange(len(batch)), batch])[list(rows)]
+        axes = {"queries": "graph", "keys": "nodes", "edge_index": edge_index}
+        record(weights, layer="pool", kind="pooling", **axes)
+
+
+class SoundGraphNet(nn.Module):
+    """Two layers; of whole graphs, pooled and mapped to scores."""
+
+    layer = SoundLayer
+    pooling = SoundPooling
+
+    def __init__(self, hyper, data):
+        super().__init__()
+        width, last = hyper.d_model, data.n_outputs
+        if data.input == "graph":
+            last = width
+            self.pool = self.pooling(width)
+            self.head = nn.Linear(width, data.n_outputs)
+        self.layers = nn.ModuleList(
+            [
+                self.layer(data, data.n_features, width, "0"),
+                self.layer(data, width, last, "1"),
+            ]
+        )
+
+    def forward(self, x, edge_index, edge_attr=None, batch=None):
+        for layer in self.layers:
+            x = layer(x, edge_index, edge_attr)
+        return x if batch is None else self.head(self.pool(x, batch))
+
+
+class SoundGraph(Sound):
+    """Nothing is wrong with it either."""
+
+    api_version = 1
+    name = "sound_graph"
+    supports = {"nodes": {"classification"}, "graph": {"regression"}}
+    consumes = ("edge_attr", "batch")
+    search_space = {"d_model": Choice(8, 16)}
+    net = SoundGraphNet
+
+    def __init__(self, d_model=16):
+        self.d_model = d_model
+
+
 # (class, the checks that have to fail, whether others may too, what a message says)
 FAULTS = []
 
@@ -80,8 +173,12 @@ def fault(*checks, says, spreads=False):
     def note(cls):
         if issubclass(cls, nn.Module):
             name = cls.__name__.removesuffix("Net")
+            parent = Sound if issubclass(cls, SoundNet) else SoundGraph
+            for part, sound in (("layer", SoundLayer), ("pooling", SoundPooling)):
+                if issubclass(cls, sound):
+                    cls = type(f"{name}Net", (SoundGraphNet,), {part: cls})
             fields = {"net": cls, "__module__": __name__, "__qualname__": name}
-            cls = type(name, (Sound,), fields)
+            cls = type(name, (parent,), fields)
             globals()[name] = cls  # for pickle
         cls.api_version = 1
         FAULTS.append((cls, set(checks), spreads, says))
@@ -389,3 +486,167 @@ class Unpicklable(Sound):
 class BreaksContract(Sound):
     citation = ""
     search_space = {"width": Choice(1, 2)}
+
+
+@fault("permutation", says="same nodes are numbered in another way", spreads=True)
+class NumbersNodes(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        h = super().forward(x, edge_index, edge_attr, n_targets)
+        return h + 0.1 * torch.arange(len(h)).to(h)[:, None]
+
+
+@fault("edge_features", says=r"depends on the columns \[1\] of edge_attr")
+class DropsEdgeFeature(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        if edge_attr is not None:
+            edge_attr = torch.cat([edge_attr[:, :1], 0 * edge_attr[:, 1:] + 1], dim=1)
+        return super().forward(x, edge_index, edge_attr, n_targets)
+
+
+@fault(
+    "direction", says=r"no path leads to it.*from edge_index\[0\] to edge_index\[1\]"
+)
+class AgainstTheDirectionNet(SoundGraphNet):
+    def __init__(self, hyper, data):
+        super().__init__(hyper, data)
+        self.blocks = self.layers
+        del self.layers
+
+    def forward(self, x, edge_index, edge_attr=None, batch=None):
+        for block in self.blocks:
+            x = block(x, edge_index.flip(0), edge_attr)
+        return x if batch is None else self.head(self.pool(x, batch))
+
+
+@fault("direction", "layers", says="no path of at most 2 edges")
+class LooksFurtherNet(SoundGraphNet):
+    def forward(self, x, edge_index, edge_attr=None, batch=None):
+        scores = super().forward(x, edge_index, edge_attr, batch)
+        if batch is not None:
+            return scores
+        return scores.index_add(0, edge_index[1], 0.1 * scores[edge_index[0]])
+
+
+@fault("direction", "layers", "batch", says="let no norm, mean or global attention")
+class MixesNodes(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        h = super().forward(x, edge_index, edge_attr, n_targets)
+        return h - h.mean(dim=0)
+
+
+@fault("layers", says="one after another gives .* put dropout, activations")
+class ActivatesBetweenNet(SoundGraphNet):
+    def forward(self, x, edge_index, edge_attr=None, batch=None):
+        for layer in self.layers:
+            x = torch.tanh(layer(x, edge_index, edge_attr))
+        return x if batch is None else self.head(self.pool(x, batch))
+
+
+@fault("layers", says="scores that differ by .* count in-edges, not edges out")
+class CountsEdgesOut(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        h = super().forward(x, edge_index, edge_attr, n_targets)
+        counts = torch.bincount(edge_index[0], minlength=x.shape[0])[: len(h)]
+        return h / (1 + counts[:, None])
+
+
+@fault(
+    "layers", says=r"for 3 targets: it returns \(n_targets, width\)|shape .* targets"
+)
+class IgnoresTargets(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        return super().forward(x, edge_index, edge_attr)
+
+
+@fault("layers", says="TypeError: .*n_targets.* Layers are called as layer")
+class TakesNoTargets(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None):
+        return super().forward(x, edge_index, edge_attr)
+
+
+@fault("layers", says="layers are int: make them a torch.nn.ModuleList")
+class CountsLayersNet(SoundGraphNet):
+    def __init__(self, hyper, data):
+        super().__init__(hyper, data)
+        self.blocks = self.layers
+        del self.layers
+        self.layers = 2
+
+    def forward(self, x, edge_index, edge_attr=None, batch=None):
+        for block in self.blocks:
+            x = block(x, edge_index, edge_attr)
+        return x if batch is None else self.head(self.pool(x, batch))
+
+
+@fault("sparse", says=r"sparse x .* raises .* skattn\.nn\.NodeLinear first")
+class NeedsDenseFeatures(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        x = x[torch.arange(x.shape[0])]
+        return super().forward(x, edge_index, edge_attr, n_targets)
+
+
+@fault("sparse", says="same features as a dense tensor")
+class ScalesDenseFeatures(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        if x.layout == torch.strided:
+            x = x / x.abs().sum(dim=1, keepdim=True).clamp(min=1)
+        return super().forward(x, edge_index, edge_attr, n_targets)
+
+
+@fault("sparse", says=r"sparse x .* raises .* skattn\.nn\.first_nodes")
+class CutsDenseFeatures(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        h = super().forward(x, edge_index, edge_attr, n_targets)
+        return h if n_targets is None else h + 0 * x[:n_targets].sum()
+
+
+@fault("shapes", says="not finite.*a mean over nothing", spreads=True)
+class AveragesNothing(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        h = super().forward(x, edge_index, edge_attr, n_targets)
+        return h / torch.bincount(edge_index[1], minlength=len(h))[:, None]
+
+
+@fault("shapes", says=r"edge_index \(2, 0\).*\) raised", spreads=True)
+class NeedsEdges(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        h = super().forward(x, edge_index, edge_attr, n_targets)
+        return h + 0 * edge_index.max()
+
+
+@fault("records", says=r"edge_index that goes up to \[5, 6\], with 6 nodes\. Its rows")
+class RecordsOtherEdges(SoundLayer):
+    def tell(self, weights, edge_index):
+        shift = torch.tensor([[0], [1]])
+        super().tell(weights, edge_index + shift)
+
+
+@fault("weights", "batch", says="layer 'pool' add up to|other samples of its batch")
+class PoolsTheBatch(SoundPooling):
+    def weigh(self, scores, batch):
+        return scores.softmax(dim=0)
+
+
+@fault("records", "weights", says="nodes and 6 graphs.*of pooling, the node and")
+class RecordsGraphsFirst(SoundPooling):
+    def tell(self, weights, batch):
+        super().tell(weights, batch, rows=(1, 0))
+
+
+@fault("records", says="recorded pooling over 1 of 6 graphs")
+class RecordsOneGraph(SoundPooling):
+    def tell(self, weights, batch):
+        super().tell(weights[batch == 0], batch[batch == 0])
+
+
+class WithoutBatchNet(SoundGraphNet):
+    def forward(self, x, edge_index, edge_attr=None):
+        batch = torch.zeros(x.shape[0], dtype=torch.int64)
+        return super().forward(x, edge_index, edge_attr, batch)
+
+
+@fault("signature", says="consumes does not name 'batch'.*GraphPooling", spreads=True)
+class ForgetsBatch(SoundGraph):
+    supports = {"graph": {"regression"}}
+    consumes = ("edge_attr",)
+    net = WithoutBatchNet

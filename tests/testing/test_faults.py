@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from _faulty import FAULTS, Sound
+from _faulty import FAULTS, Sound, SoundGraph
 
 from skattn.testing import check_architecture, run_checks
 
@@ -30,6 +30,17 @@ def test_a_sound_architecture_passes():
         "series-regression",
         "series-forecasting",
     }
+
+
+def test_a_sound_architecture_for_graphs_passes():
+    results = list(run_checks(SoundGraph(), ecosystem=False))
+    assert [result for result in results if not result.passed] == []
+    names = {result.name for result in results}
+    for check in ("permutation", "edge_features"):
+        assert {f"nodes-classification/{check}", f"graph-regression/{check}"} <= names
+    for check in ("direction", "sparse", "layers"):
+        assert f"nodes-classification/{check}" in names
+        assert f"graph-regression/{check}" not in names
 
 
 @pytest.mark.parametrize(
