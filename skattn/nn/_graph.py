@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from skattn.nn._dropout import LeanDropout
@@ -102,6 +104,91 @@ def node_dropout(x: Tensor, p: float, training: bool) -> Tensor:
     return sparse_rows(x.crow_indices(), x.col_indices(), values, x.shape)
 
 
+def _indptr(rows: Tensor, n_rows: int) -> Tensor:
+    """Turn ascending row numbers into the bounds of the rows."""
+    return functional.pad(torch.bincount(rows, minlength=n_rows).cumsum(0), (1, 0))
+
+
+def _bounds(target: Tensor, n_targets: int) -> Tensor:
+    """Give the bounds of the edges of each target, or say that they are not sorted."""
+    if bool((target[1:] < target[:-1]).any()):
+        raise ValueError(
+            "Edges must be sorted by target, as with_self_loops gives them: sort "
+            "edge_index and what belongs to the edges by edge_index[1]."
+        )
+    return _indptr(target, n_targets)
+
+
+def _stable_order(keys: Tensor) -> Tensor:
+    """Sort node numbers; 32 bits take half the time of 64."""
+    return torch.argsort(keys.int(), stable=True)
+
+
+class _SparseProduct(torch.autograd.Function):
+    """Products of sparse matrices of one pattern with dense matrices.
+
+    Both ways it multiplies by rows: torch's own derivative multiplies by columns, which
+    takes longer by a half and which not every build of torch can do.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, indptr: Tensor, indices: Tensor, values: Tensor, dense: Tensor
+    ) -> Tensor:
+        """Compute (heads, rows, width) of (heads, stored), (heads, columns, width)."""
+        values = _full_precision(values).contiguous()
+        dense = _full_precision(dense).contiguous()
+        ctx.save_for_backward(indptr, indices, values, dense)
+        return _multiply(indptr, indices, values, dense)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Compute the gradients of values and dense matrices."""
+        indptr, indices, values, dense = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_values = grad_dense = None
+        if ctx.needs_input_grad[2]:
+            pattern = _blocks(indptr, indices, values, dense.shape[1])
+            with torch.autocast(grad.device.type, enabled=False):
+                sampled = torch.sparse.sampled_addmm(
+                    pattern, grad.flatten(0, 1), dense.flatten(0, 1).T, beta=0.0
+                )
+            grad_values = sampled.values().view_as(values)
+        if ctx.needs_input_grad[3]:
+            n_rows = len(indptr) - 1
+            rows = torch.repeat_interleave(
+                torch.arange(n_rows, device=indptr.device), indptr.diff()
+            )
+            order = _stable_order(indices)
+            grad_dense = _multiply(
+                _indptr(indices, dense.shape[1]), rows[order], values[:, order], grad
+            )
+        return None, None, grad_values, grad_dense
+
+
+def _full_precision(values: Tensor) -> Tensor:
+    # Sparse products have no kernels for half precision.
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _multiply(indptr: Tensor, indices: Tensor, values: Tensor, dense: Tensor) -> Tensor:
+    matrix = _blocks(indptr, indices, values, dense.shape[1])
+    with torch.autocast(dense.device.type, enabled=False):
+        product = matrix @ dense.flatten(0, 1)
+    return product.unflatten(0, (len(dense), len(indptr) - 1))
+
+
+def _blocks(indptr: Tensor, indices: Tensor, values: Tensor, n_columns: int) -> Tensor:
+    """Put the matrices of all heads on the diagonal of one."""
+    n_heads, stored = values.shape
+    heads = torch.arange(n_heads, device=indptr.device)[:, None]
+    bounds = (indptr[1:] + heads * stored).flatten()
+    columns = (indices + heads * n_columns).flatten()
+    shape = (n_heads * (len(indptr) - 1), n_heads * n_columns)
+    return sparse_rows(functional.pad(bounds, (1, 0)), columns, values.flatten(), shape)
+
+
 class NodeLinear(nn.Module):
     r"""Linear map of features that may be sparse.
 
@@ -145,12 +232,12 @@ class NodeLinear(nn.Module):
         h : Tensor of shape (nodes, out_features)
             Dense in both cases.
         """
-        if x.layout == torch.strided:
+        if x.layout != torch.sparse_csr:
             return functional.linear(x, self.weight, self.bias)
-        # Sparse products have no kernels for half precision.
-        with torch.autocast(x.device.type, enabled=False):
-            h = x @ self.weight.T
-            return h if self.bias is None else h + self.bias
+        values = x.values()[None]  # (1, stored)
+        weight = self.weight.T[None]  # (1, in_features, out_features)
+        (h,) = _SparseProduct.apply(x.crow_indices(), x.col_indices(), values, weight)
+        return h if self.bias is None else h + self.bias
 
 
 def with_self_loops(
@@ -174,7 +261,7 @@ def with_self_loops(
     Returns
     -------
     edge_index : Tensor of int of shape (2, edges without self-loops + n_targets)
-        The edges, then the new self-loops in the order of the targets.
+        Edges sorted by target, the self-loop of each last.
     edge_attr : Tensor or None
         Their features.
 
@@ -185,21 +272,23 @@ def with_self_loops(
     >>> edge_index = torch.tensor([[1, 1, 0], [0, 1, 1]])
     >>> with_self_loops(edge_index, None, 2)[0]
     tensor([[1, 0, 0, 1],
-            [0, 1, 0, 1]])
+            [0, 0, 1, 1]])
     """
     kept = edge_index[0] != edge_index[1]
     edge_index = edge_index[:, kept]
     nodes = torch.arange(n_targets, device=edge_index.device)
     joined = torch.cat([edge_index, nodes.expand(2, -1)], dim=1)
+    order = _stable_order(joined[1])
     if edge_attr is None:
-        return joined, None
+        return joined[:, order], None
     edge_attr = edge_attr[kept]
     target = edge_index[1]
     sums = edge_attr.new_zeros(n_targets, edge_attr.shape[1])
     counts = edge_attr.new_zeros(n_targets, 1)
     sums = sums.index_add(0, target, edge_attr)
     counts = counts.index_add(0, target, torch.ones_like(edge_attr[:, :1]))
-    return joined, torch.cat([edge_attr, sums / counts.clamp(min=1)])
+    means = sums / counts.clamp(min=1)
+    return joined[:, order], torch.cat([edge_attr, means])[order]
 
 
 def edge_softmax(scores: Tensor, target: Tensor, n_targets: int) -> Tensor:
@@ -212,7 +301,7 @@ def edge_softmax(scores: Tensor, target: Tensor, n_targets: int) -> Tensor:
     scores : Tensor of shape (edges, heads)
         Unnormalised scores.
     target : Tensor of int of shape (edges,)
-        Target of each edge, in any order.
+        Target of each edge, ascending.
     n_targets : int
         Number of targets.
 
@@ -221,6 +310,11 @@ def edge_softmax(scores: Tensor, target: Tensor, n_targets: int) -> Tensor:
     weights : Tensor of shape (edges, heads)
         They sum to one over the edges to each target that has any.
 
+    Raises
+    ------
+    ValueError
+        If the edges are not sorted by target.
+
     Examples
     --------
     >>> import torch
@@ -228,13 +322,59 @@ def edge_softmax(scores: Tensor, target: Tensor, n_targets: int) -> Tensor:
     >>> edge_softmax(torch.zeros(3, 1), torch.tensor([0, 0, 2]), 3).squeeze(1)
     tensor([0.5000, 0.5000, 1.0000])
     """
-    index = target[:, None].expand_as(scores)
-    largest = scores.new_zeros(n_targets, scores.shape[1]).scatter_reduce(
-        0, index, scores.detach(), "amax", include_self=False
+    offsets = _bounds(target, n_targets)
+    largest = torch.segment_reduce(
+        scores.detach(), "max", offsets=offsets, axis=0, unsafe=True
     )
-    weights = (scores - largest[target]).exp()
+    weights = (scores - largest.index_select(0, target)).exp()
     sums = torch.zeros_like(largest).index_add(0, target, weights)
-    return weights / sums[target]
+    return weights / sums.index_select(0, target)
+
+
+def edge_sum(
+    weights: Tensor, values: Tensor, edge_index: Tensor, n_targets: int
+) -> Tensor:
+    r"""Sum of the values of the sources of each target, weighted edge by edge.
+
+    .. math:: h_i = \sum_{j \to i} \alpha_{ij} v_j
+
+    A product with a sparse matrix for each head: nothing of the size of edges times
+    width is made.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (edges, heads)
+        Weight of each edge.
+    values : Tensor of shape (sources, heads, width)
+        Values of the sources.
+    edge_index : Tensor of int of shape (2, edges)
+        Source and target of each edge, sorted by target.
+    n_targets : int
+        Number of targets.
+
+    Returns
+    -------
+    sums : Tensor of shape (n_targets, heads, width)
+        Zeros for targets without edges.
+
+    Raises
+    ------
+    ValueError
+        If the edges are not sorted by target.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skattn.nn import edge_sum
+    >>> edge_index = torch.tensor([[0, 1, 1], [0, 0, 1]])
+    >>> values = torch.tensor([10.0, 20.0]).reshape(2, 1, 1)
+    >>> edge_sum(torch.tensor([[0.5], [0.5], [1.0]]), values, edge_index, 2).flatten()
+    tensor([15., 20.])
+    """
+    source, target = edge_index
+    values = values.transpose(0, 1)  # (heads, sources, width)
+    sums = _SparseProduct.apply(_bounds(target, n_targets), source, weights.T, values)
+    return sums.transpose(0, 1)  # (n_targets, heads, width)
 
 
 class GraphPooling(nn.Module):
