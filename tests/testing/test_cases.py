@@ -71,6 +71,44 @@ def test_covariates_of_a_forecast():
     assert expected_shape(forecasting.typical, forecasting.inputs(n=4)) == (4, 2, 5)
 
 
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("kind", ["graph", "nodes"])
+def test_edges_are_sorted_by_target_and_lead_to_later_nodes(kind, gaps):
+    data = DataSpec("regression", kind, n_features=3, n_edge_features=2)
+    consumes = {"edge_attr", "batch"}
+    inputs = draw_inputs(data, consumes, n=6, gaps=gaps, seed=0)
+    source, target = inputs["edge_index"]
+    n_nodes = len(inputs["x"])
+    assert inputs["edge_attr"].shape == (len(source), 2)
+    assert (target * n_nodes + source).diff().gt(0).all()
+    assert (source <= target).all()
+    # With gaps there are self-loops and nodes without any edge, otherwise neither.
+    assert (source == target).any() == gaps
+    assert (len(inputs["edge_index"].unique()) < n_nodes) == gaps
+    assert (target.bincount() > 1).any()
+
+
+def test_graphs_of_a_batch_have_various_sizes_and_no_edge_in_common():
+    data = DataSpec("regression", "graph", n_features=3)
+    inputs = draw_inputs(data, {"batch"}, n=6, gaps=True, seed=0)
+    batch = inputs["batch"]
+    assert batch.bincount().tolist() == [5, 1, 4, 2, 7, 5]
+    assert batch.diff().ge(0).all()
+    source, target = inputs["edge_index"]
+    assert torch.equal(batch[source], batch[target])
+    assert (
+        1
+        not in draw_inputs(data, {"batch"}, n=6, gaps=False, seed=0)["batch"].bincount()
+    )
+
+
+def test_a_node_alone_has_no_edge():
+    data = DataSpec("regression", "nodes", n_features=3)
+    inputs = draw_inputs(data, set(), n=1, gaps=False, seed=0)
+    assert inputs["edge_index"].shape == (2, 0)
+    assert inputs["edge_index"].dtype == torch.int64
+
+
 @pytest.mark.parametrize("name", OPTIONAL_TENSORS)
 def test_every_optional_tensor_is_offered_somewhere(name):
     tasks = ("classification", "forecasting", "translation")

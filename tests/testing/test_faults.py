@@ -3,8 +3,9 @@
 import re
 
 import pytest
-from _faulty import FAULTS, Sound, SoundGraph
+from _faulty import FAULTS, Sound, SoundGraph, SoundGraphNet, SoundLayer
 
+from skattn.nn import node_dropout
 from skattn.testing import check_architecture, run_checks
 
 
@@ -41,6 +42,25 @@ def test_a_sound_architecture_for_graphs_passes():
     for check in ("direction", "sparse", "layers"):
         assert f"nodes-classification/{check}" in names
         assert f"graph-regression/{check}" not in names
+
+
+class DroppingLayer(SoundLayer):
+    def forward(self, x, edge_index, edge_attr=None, n_targets=None):
+        x = node_dropout(x, 0.8, self.training)
+        return super().forward(x, edge_index, edge_attr, n_targets)
+
+
+class DroppingNet(SoundGraphNet):
+    layer = DroppingLayer
+
+
+class Dropping(SoundGraph):
+    api_version = 1
+    net = DroppingNet
+
+
+def test_graph_networks_may_drop_most_features_by_default():
+    assert failures(Dropping(), learning=True) == {}
 
 
 @pytest.mark.parametrize(

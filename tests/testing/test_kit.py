@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from _faulty import BreaksContract, Sound
+from _faulty import AgainstTheDirection, BreaksContract, Sound, SoundGraph
 
 from skattn.testing import (
     CheckResult,
@@ -62,6 +62,16 @@ def test_the_ecosystem_is_listed_by_what_is_supported():
         "AttentionTimeSeriesRegressor(max_epochs=5)",
         FORECASTER,
     }
+
+
+@pytest.mark.parametrize(
+    ("architecture", "facades"),
+    [(SoundGraph(), {"AttentionClassifier"}), (AgainstTheDirection(), set())],
+    ids=["with layers", "without layers"],
+)
+def test_nodes_serve_tables_where_a_module_has_layers(architecture, facades):
+    listed = list(check_architecture(architecture))
+    assert {name.partition("/")[0] for name, c in listed if c.ecosystem} == facades
 
 
 def test_results_are_timed_and_come_one_by_one():
