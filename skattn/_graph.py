@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy import sparse
 # So many culprits does an error message name.
 _NAMED = 5
 
-_KINDS = {"i": "integers", "U": "strings"}
+_KINDS = {"i": "integers", "U": "strings", "O": "strings"}
 
 
 class Graph:
@@ -111,16 +111,6 @@ default=None
     array(['ann', 'bob'], dtype='<U3')
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_names",
-        "edge_attr",
-        "edge_index",
-        "indptr",
-        "is_directed",
-        "x",
-    )
-
     edge_index: np.ndarray
     x: Any
     edge_attr: np.ndarray | None
@@ -155,7 +145,7 @@ default=None
         names: _Names,
         directed: bool,
     ) -> Self:
-        state = {
+        fields = {
             "edge_index": edge_index,
             "indptr": indptr,
             "x": x,
@@ -163,7 +153,7 @@ default=None
             "is_directed": bool(directed),
             "_names": names,
         }
-        self.__setstate__(state)
+        self.__setstate__(fields)
         return self
 
     @classmethod
@@ -330,15 +320,14 @@ default=None
                 f"networkx.{simple}(graph) keeps the last edge of each pair."
             )
         x = edge_attr = None
-        if node_features is not None:
-            nodes = {f"node {name!r}": each for name, each in graph.nodes(data=True)}
-            x = _gather(nodes, node_features)
-        if edge_features is not None:
-            edges = {
-                f"edge {source!r} -> {target!r}": each
-                for source, target, each in graph.edges(data=True)
-            }
-            edge_attr = _gather(edges, edge_features)
+        if node_features:
+            names, found = _split(graph.nodes(data=True), 1)
+            x = _gather(found, node_features, lambda at: f"node {names[at][0]!r}")
+        if edge_features:
+            ends, found = _split(graph.edges(data=True), 2)
+            edge_attr = _gather(
+                found, edge_features, lambda at: "edge {!r} -> {!r}".format(*ends[at])
+            )
         return cls.from_edges(
             list(graph.edges),
             x,
@@ -527,13 +516,9 @@ default=None
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in Graph.__slots__[1:]}
-
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        # Unpickled arrays are writeable, but for those that joblib has mapped.
-        for name, value in state.items():
-            object.__setattr__(self, name, _frozen(value))
+        # Unpickled arrays are writeable, except where joblib has mapped them.
+        vars(self).update({name: _frozen(value) for name, value in state.items()})
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError(
@@ -575,8 +560,10 @@ class _Names:
     @property
     def index(self) -> pd.Index:
         if self._index is None:
-            counts = pd.RangeIndex(len(self.array))
-            self._index = counts if self.counts else pd.Index(self.array)
+            if self.counts:
+                self._index = pd.RangeIndex(len(self.array))
+            else:
+                self._index = _index_of(self.array)
         return self._index
 
     def find(self, ids: np.ndarray, what: str) -> np.ndarray:
@@ -589,10 +576,10 @@ class _Names:
                 f"Graph: {what} holds {theirs}, but the nodes are named by {ours}. "
                 "Name them in the same way (the parameter nodes gives their names)."
             )
-        found = self.index.get_indexer(ids).astype(np.int64, copy=False)
+        found = self.index.get_indexer(_index_of(ids)).astype(np.int64, copy=False)
         if (found < 0).any():
             unknown = pd.unique(ids[found < 0])
-            some = ", ".join(repr(each.item()) for each in unknown[:_NAMED])
+            some = ", ".join(map(repr, unknown[:_NAMED].tolist()))
             more = ", ..." if len(unknown) > _NAMED else ""
             known = (
                 f"the nodes are 0 to {len(self) - 1}"
@@ -610,6 +597,12 @@ class _Names:
         return f"{self.array[source].item()!r} -> {self.array[target].item()!r}"
 
 
+def _index_of(ids: np.ndarray) -> pd.Index:
+    if ids.dtype.kind != "i":  # as objects, strings are found twice as fast
+        ids = ids.astype(object, copy=False)
+    return pd.Index(ids, dtype=ids.dtype)
+
+
 def _frozen(value: Any) -> Any:
     """Look at an array read-only; other values stay."""
     if sparse.issparse(value):
@@ -623,8 +616,8 @@ def _frozen(value: Any) -> Any:
 
 def _read_nodes(
     x: Any, nodes: Any, n_nodes: int | None, teller: str = "n_nodes"
-) -> tuple[Any, pd.Index]:
-    """Read the features and the names of the nodes: (x, index of the names)."""
+) -> tuple[Any, _Names]:
+    """Read the features and the names of the nodes; `teller` told `n_nodes`."""
     if n_nodes is not None and (
         not isinstance(n_nodes, numbers.Integral) or isinstance(n_nodes, bool)
     ):
@@ -667,7 +660,7 @@ def _read_nodes(
 
 
 def _read_ids(values: Any, what: str) -> np.ndarray:
-    """Read names: integers (int64) or strings, in any shape."""
+    """Read names in any shape: integers (int64) or strings (perhaps objects)."""
     array = values.to_numpy() if hasattr(values, "to_numpy") else None
     if array is None:
         try:
@@ -680,22 +673,15 @@ def _read_ids(values: Any, what: str) -> np.ndarray:
         array = np.asarray(values, dtype=object)  # were they strings before?
     kind = array.dtype.kind
     if kind in "OT":
-        array = array.astype(object)
+        array = array.astype(object, copy=False)
         kind = pd.api.types.infer_dtype(array.ravel(), skipna=False)
-        if kind == "string":
-            return array.astype(str)
-        if kind == "integer":
-            kind = "i"
-    if kind == "U":
+    if kind in ("U", "string"):
         return array
-    if kind in ("i", "u"):
-        try:
-            read = array.astype(np.int64, copy=False)
-        except OverflowError:
-            read = None
-        if read is not None and not (kind == "u" and (read < 0).any()):
-            return read
-        raise ValueError(f"Graph: {what} holds integers that int64 cannot hold.")
+    if kind in ("i", "u", "integer"):
+        limits = np.iinfo(np.int64)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise ValueError(f"Graph: {what} holds integers beyond those of int64.")
+        return array.astype(np.int64, copy=False)
     dtype = array.dtype if array.dtype.kind != "O" else f"{kind} objects"
     raise ValueError(
         f"Graph: {what} has the dtype {dtype}, but nodes are named either by integers "
@@ -709,7 +695,7 @@ def _read_names(nodes: Any) -> _Names:
         raise ValueError(
             f"Graph: nodes has the shape {array.shape}, but must have one dimension."
         )
-    names = _Names(array)
+    names = _Names(array if array.dtype.kind == "i" else array.astype(str))
     if not names.index.is_unique:
         again = int(names.index.duplicated().argmax())
         first = int((array == array[again]).argmax())
@@ -734,7 +720,9 @@ def _read_floats(values: Any, what: str) -> Any:
         if array.dtype.kind == "O":
             array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"Graph: {what} holds no numbers alone: {error}.") from error
+        raise ValueError(
+            f"Graph: {what} holds something that is no number: {error}."
+        ) from error
     return np.ascontiguousarray(array, dtype=_float_of(array.dtype, what))
 
 
@@ -829,17 +817,17 @@ def _sorted(
     if ascending.all():
         counts = np.bincount(target, minlength=n_nodes)
         return edges, np.concatenate([[0], np.cumsum(counts)]), edge_attr
-    order = np.arange(n_edges)
-    # Counting sorts, several times as fast as numpy.lexsort; equal edges become one.
+    order = _numbers(n_edges)
+    # Four times as fast as numpy.lexsort, in less memory; equal edges become one.
     rows = sparse.coo_array((order, (target, source)), (n_nodes, n_nodes)).tocsr()
     if rows.nnz < n_edges:
         if edge_attr is not None:
             raise _twice(edges, names)
         warnings.warn(
-            f"Graph: {n_edges - rows.nnz} of the {n_edges} edges are there already; "
-            "each edge is kept once.",
+            f"Graph: {n_edges - rows.nnz} of {n_edges} edges repeat others; each edge "
+            "is kept once.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     edge_attr = None if edge_attr is None else edge_attr[rows.data]
     return _edges_of(rows), rows.indptr.astype(np.int64), edge_attr
@@ -864,6 +852,11 @@ def _twice(edges: np.ndarray, names: _Names) -> ValueError:
     )
 
 
+def _numbers(count: int) -> np.ndarray:
+    """Count from 0, in few bytes."""
+    return np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)
+
+
 def _rows(data: np.ndarray, edges: np.ndarray, indptr: np.ndarray) -> Any:
     """Put values at sorted edges into a matrix (target, source)."""
     n_nodes = len(indptr) - 1
@@ -872,7 +865,7 @@ def _rows(data: np.ndarray, edges: np.ndarray, indptr: np.ndarray) -> Any:
 
 def _reverses(edges: np.ndarray, indptr: np.ndarray) -> Any:
     """Turn sorted edges round: a matrix (source, target) of their numbers."""
-    return _rows(np.arange(edges.shape[1]), edges, indptr).T.tocsr()
+    return _rows(_numbers(edges.shape[1]), edges, indptr).T.tocsr()
 
 
 def _with_reverses(
@@ -884,12 +877,12 @@ def _with_reverses(
     or whose reverse it is.
     """
     reverse = _reverses(edges, indptr)
-    numbers_ = reverse.data
-    reverse.data = np.full(len(numbers_), 2, dtype=np.int8)
-    both = reverse + _rows(np.ones(len(numbers_), dtype=np.int8), edges, indptr)
+    reversed_ = reverse.data
+    reverse.data = np.full(len(reversed_), 2, dtype=np.int8)
+    both = reverse + _rows(np.ones(len(reversed_), dtype=np.int8), edges, indptr)
     origin = np.empty(both.nnz, dtype=np.int64)
-    origin[both.data >= 2] = numbers_
-    origin[both.data != 2] = np.arange(len(numbers_))  # an edge's own comes first
+    origin[both.data >= 2] = reversed_
+    origin[both.data != 2] = np.arange(len(reversed_))  # an edge's own comes first
     return _edges_of(both), both.indptr.astype(np.int64), origin
 
 
@@ -900,13 +893,12 @@ def _check_reverses(edges: np.ndarray, indptr: np.ndarray, names: _Names) -> Non
     ):
         return
     union, _, origin = _with_reverses(edges, indptr)
-    added = (union != edges[:, origin]).any(axis=0)
-    target, source = union[:, added.argmax()]
+    added = np.flatnonzero((union != edges[:, origin]).any(axis=0))
+    lonely = names.edge(*edges[:, origin[added[0]]])
     raise ValueError(
-        f"Graph: the edge {names.edge(source, target)} lacks its reverse, as do "
-        f"{added.sum() - 1} others, but directed=False. Use directed=True, or "
-        "Graph.from_edges, which adds reverses (adjacency.maximum(adjacency.T) for a "
-        "matrix)."
+        f"Graph: {len(added)} of {edges.shape[1]} edges lack their reverse, such as "
+        f"{lonely}, but directed=False. Use directed=True, or Graph.from_edges, which "
+        "adds reverses (for a matrix, adjacency.maximum(adjacency.T))."
     )
 
 
@@ -923,20 +915,28 @@ def _check_symmetry(
         )
 
 
+def _split(items: Any, length: int) -> tuple[list[Any], list[Any]]:
+    """Part what networkx iterates over: names, and dictionaries of attributes."""
+    listed = list(items)
+    return [item[:length] for item in listed], [item[length] for item in listed]
+
+
 def _gather(
-    found: Mapping[str, Mapping[str, Any]], features: str | Sequence[str]
+    found: Sequence[Mapping[str, Any]],
+    features: str | Sequence[str],
+    owner: Callable[[int], str],
 ) -> np.ndarray:
     """Put attributes of nodes or edges side by side: (n, n_features)."""
     columns = []
     for feature in [features] if isinstance(features, str) else features:
-        for owner, attributes in found.items():
+        for at, attributes in enumerate(found):
             if feature not in attributes:
                 raise ValueError(
-                    f"Graph: the {owner} has no attribute {feature!r}; it has "
+                    f"Graph: the {owner(at)} has no attribute {feature!r}; it has "
                     f"{list(attributes)}. Set it on all of them."
                 )
         try:
-            column = np.array([each[feature] for each in found.values()])
+            column = np.array([attributes[feature] for attributes in found])
         except ValueError as error:
             raise ValueError(
                 f"Graph: the attribute {feature!r} holds vectors of several lengths."
