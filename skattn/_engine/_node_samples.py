@@ -259,20 +259,24 @@ class NodeSamples:
         view.is_at_once = True
         return view
 
-    def graph_edges(self, edge_index: np.ndarray) -> np.ndarray:
-        """Tell which edges of the graph those of the batch that was taken last are.
+    def locate(self, edge_index: np.ndarray, kind: str) -> tuple[np.ndarray, None]:
+        """Tell which edges of the graph those of the batch taken last are.
 
         Parameters
         ----------
         edge_index : ndarray of int64 of shape (2, n_edges)
             As the module recorded them.
+        kind : str
+            Of the record.
 
         Returns
         -------
         edge_index : ndarray of int64 of shape (2, n_edges)
             Positions in the graph.
+        sample : None
+            There is one graph.
         """
-        return edge_index if self._taken is None else self._taken[edge_index]
+        return edge_index if self._taken is None else self._taken[edge_index], None
 
 
 class LayerWalk:

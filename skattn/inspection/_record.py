@@ -20,12 +20,19 @@ class AttentionRecord:
         Which layer of the network.
     kind : str
         ``"self"``, ``"cross"``, ``"pooling"``, ...
-    weights : ndarray of shape (n, heads, queries, keys)
-        How much each query attends to each key; zero where padded.
+    weights : ndarray of shape (n, heads, queries, keys), or (n_edges, heads)
+        How much each query attends to each key; zero where padded. Of a graph, how
+        much the target of each edge attends to its source.
     queries, keys : list of str
-        Names of the positions: columns, time steps, channels, steps of the horizon.
+        Names of the positions: columns, time steps, channels, steps of the horizon,
+        nodes.
     normalised : bool
         Whether the weights over the keys of a query sum to one.
+    edge_index : ndarray of int64 of shape (2, n_edges), optional
+        Of a graph, the positions of source and target of each edge: among the keys and
+        among the queries.
+    sample : ndarray of int64 of shape (n_edges,), optional
+        Of a list of graphs, which of them each edge belongs to.
     """
 
     layer: str
@@ -34,8 +41,26 @@ class AttentionRecord:
     queries: list[str]
     keys: list[str]
     normalised: bool = True
+    edge_index: np.ndarray | None = None
+    sample: np.ndarray | None = None
+
+    @property
+    def self_loops(self) -> np.ndarray:
+        """Which edges join a node with itself: bool of shape (n_edges,)."""
+        if self.edge_index is None or self.kind != "edge":
+            raise ValueError(
+                f"The layer {self.layer!r} attends to {self.kind!r} keys: only "
+                "attention along the edges of a graph has loops."
+            )
+        return self.edge_index[0] == self.edge_index[1]
 
     def __repr__(self) -> str:
+        if self.edge_index is not None:
+            n_edges, heads = self.weights.shape
+            return (
+                f"AttentionRecord(layer={self.layer!r}, kind={self.kind!r}, "
+                f"edges={n_edges}, heads={heads})"
+            )
         n, heads, queries, keys = self.weights.shape
         return (
             f"AttentionRecord(layer={self.layer!r}, kind={self.kind!r}, samples={n}, "
@@ -53,7 +78,8 @@ def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
         TransformedTargetForecaster that ends in one, or a search over one, will do.
     X : array-like, DataFrame or panel, optional
         Samples, as for ``predict``. A forecaster takes None and looks at the window
-        from which it forecasts.
+        from which it forecasts. Of a node estimator, ids, or None for all nodes: each
+        layer gives the edges that the scores of these nodes depend on.
 
     Returns
     -------
@@ -92,7 +118,12 @@ def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
         raise ValueError(
             f"The architecture {estimator.architecture_.name!r} recorded no attention."
         )
-    return [_assemble(batches, len(samples), name_axis) for batches in layers]
+    return [
+        _assemble(batches, len(samples), name_axis)
+        if batches[0][1].edge_index is None
+        else _assemble_edges(batches, name_axis)
+        for batches in layers
+    ]
 
 
 def _last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
@@ -111,7 +142,7 @@ def _last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
 def _run(
     net: Any, samples: Any, num_threads: int | None
 ) -> list[list[tuple[Any, Any]]]:
-    """Collect, for each layer, (rows, record) of each batch."""
+    """Collect (rows, record) of each batch, layer by layer; of edges, their place."""
     from skattn._engine._runtime import torch_threads
     from skattn.nn import Recorded, recording
 
@@ -121,7 +152,11 @@ def _run(
         for rows, _ in net.iterate_scores(samples):
             layers.extend([] for _ in range(len(received) - len(layers)))
             for batches, record in zip(layers, received, strict=True):
-                batches.append((rows.cpu().numpy(), record))
+                place: Any = rows.cpu().numpy()
+                if record.edge_index is not None:
+                    edge_index = record.edge_index.cpu().numpy()
+                    place = samples.locate(edge_index, record.kind)
+                batches.append((place, record))
             received.clear()
     return layers
 
@@ -150,6 +185,36 @@ def _assemble(
         keys=keys,
         normalised=first.normalised,
     )
+
+
+def _assemble_edges(
+    batches: list[tuple[Any, Any]], name_axis: Callable[[str], list[str] | None]
+) -> AttentionRecord:
+    """Join the edges of all batches."""
+    first = batches[0][1]
+    weights = np.concatenate(
+        [each.weights.float().cpu().numpy() for _, each in batches]
+    )
+    edge_index = np.concatenate([edges for (edges, _), _ in batches], axis=1)
+    samples = [sample for (_, sample), _ in batches if sample is not None]
+    n_keys, n_queries = edge_index.max(axis=1, initial=-1) + 1
+    return AttentionRecord(
+        layer=first.layer,
+        kind=first.kind,
+        weights=weights,
+        queries=_node_names(first.queries, n_queries, name_axis),
+        keys=_node_names(first.keys, n_keys, name_axis),
+        normalised=first.normalised,
+        edge_index=edge_index,
+        sample=np.concatenate(samples) if samples else None,
+    )
+
+
+def _node_names(
+    axis: Any, count: int, name_axis: Callable[[str], list[str] | None]
+) -> list[str]:
+    """Name all nodes of a graph, or number those of a list of graphs."""
+    return name_axis(axis) or [f"{axis} {number}" for number in range(count)]
 
 
 def _names(

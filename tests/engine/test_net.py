@@ -706,6 +706,8 @@ def test_a_linear_skip_starts_with_a_head_of_zeros():
 class Counted:
     """Samples that count how often each is taken."""
 
+    is_whole = False
+
     def __init__(self, samples):
         self.samples = samples
         self.counts = np.zeros(len(samples), dtype=int)
