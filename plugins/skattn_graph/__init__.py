@@ -1,0 +1,1 @@
+"""Attention over graphs: of nodes over neighbours, of series over related series."""

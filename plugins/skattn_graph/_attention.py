@@ -1,0 +1,208 @@
+"""What the graph attention networks share: a layer but for its scores, and stacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from skattn import DataSpec
+from skattn.nn import (
+    GraphPooling,
+    LeanDropout,
+    edge_softmax,
+    edge_sum,
+    is_recording,
+    node_dropout,
+    record,
+    with_self_loops,
+)
+
+
+class EdgeAttention(nn.Module):
+    r"""Attention of each node over its in-edges and itself; a subclass scores them.
+
+    .. math:: h_i' = \sigma\Bigl(\big\Vert_k \sum_{j \in N(i) \cup \{i\}}
+              \alpha_{ij}^k v_j^k + b\Bigr), \quad
+              \alpha_{ij}^k = \mathrm{softmax}_j(e_{ij}^k)
+
+    The last layer averages the heads instead, and has no nonlinearity.
+
+    Parameters
+    ----------
+    num_heads : int
+        Heads.
+    head_width : int
+        Width of a head.
+    dropout : float
+        Probability of dropping a feature of a node.
+    attention_dropout : float
+        Probability of dropping an attention weight.
+    layer : str
+        Name of the layer in records.
+    is_last : bool
+        Whether the output is scores.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        head_width: int,
+        *,
+        dropout: float,
+        attention_dropout: float,
+        layer: str,
+        is_last: bool,
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.drop_weights = LeanDropout(attention_dropout)
+        self.layer = layer
+        self.is_last = is_last
+        width = head_width if is_last else num_heads * head_width
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def score(
+        self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None, n_targets: int
+    ) -> tuple[Tensor, Tensor]:
+        """Compute scores of the edges and values of the sources.
+
+        Parameters
+        ----------
+        x, edge_index, edge_attr, n_targets
+            As in `forward`, with self-loops.
+
+        Returns
+        -------
+        scores : Tensor of shape (edges, num_heads)
+            The :math:`e_{ij}`.
+        values : Tensor of shape (nodes, num_heads, head_width)
+            The :math:`v_j`.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor | None = None,
+        n_targets: int | None = None,
+    ) -> Tensor:
+        """Compute the next features of the first `n_targets` nodes.
+
+        Parameters
+        ----------
+        x : Tensor of shape (nodes, features), dense or of layout torch.sparse_csr
+            Features of all nodes.
+        edge_index : Tensor of int of shape (2, edges)
+            Source and target of each edge.
+        edge_attr : Tensor of shape (edges, n_edge_features), optional
+            Features of the edges.
+        n_targets : int, optional
+            None for all nodes.
+
+        Returns
+        -------
+        h : Tensor of shape (n_targets, num_heads * head_width)
+            Next features; of the last layer (n_targets, head_width) scores.
+        """
+        n_targets = len(x) if n_targets is None else n_targets
+        x = node_dropout(x, self.dropout, self.training)
+        edge_index, edge_attr = with_self_loops(edge_index, edge_attr, n_targets)
+        scores, values = self.score(x, edge_index, edge_attr, n_targets)
+        alpha = edge_softmax(scores, edge_index[1], n_targets)  # (edges, heads)
+        if is_recording():
+            record(
+                alpha,
+                layer=self.layer,
+                kind="edge",
+                queries="nodes",
+                keys="nodes",
+                edge_index=edge_index,
+            )
+        h = edge_sum(self.drop_weights(alpha), values, edge_index, n_targets)
+        if self.is_last:
+            return h.mean(dim=1) + self.bias
+        return functional.elu(h.flatten(1) + self.bias)
+
+
+def stack(layer: type[EdgeAttention], params: Any, data: DataSpec) -> nn.Module:
+    """Stack layers into a module for nodes or for graphs.
+
+    Parameters
+    ----------
+    layer : type
+        The class of the layers.
+    params : Architecture
+        The hyper-parameters: `hidden_size`, `num_heads`, `num_layers`, `output_heads`,
+        `dropout`, `attention_dropout` and `negative_slope`.
+    data : DataSpec
+        What the data look like.
+
+    Returns
+    -------
+    module : nn.Module
+        Untrained.
+    """
+    for_nodes = data.input == "nodes"
+    layers = nn.ModuleList()
+    in_features = data.n_features
+    for number in range(params.num_layers):
+        is_last = for_nodes and number == params.num_layers - 1
+        layers.append(
+            layer(
+                in_features,
+                data.n_edge_features,
+                params.output_heads if is_last else params.num_heads,
+                data.n_outputs if is_last else params.hidden_size,
+                negative_slope=params.negative_slope,
+                dropout=params.dropout,
+                attention_dropout=params.attention_dropout,
+                layer=f"layers.{number}",
+                is_last=is_last,
+            )
+        )
+        in_features = params.num_heads * params.hidden_size
+    if for_nodes:
+        return _NodeStack(layers)
+    return _GraphStack(layers, in_features, data.n_outputs)
+
+
+class _NodeStack(nn.Module):
+    def __init__(self, layers: nn.ModuleList) -> None:
+        super().__init__()
+        self.layers = layers
+
+    @property
+    def head(self) -> nn.Module:
+        return self.layers[-1]
+
+    def forward(
+        self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None
+    ) -> Tensor:
+        """Compute raw scores of the nodes; see `Architecture`."""
+        for layer in self.layers:
+            x = layer(x, edge_index, edge_attr)
+        return x
+
+
+class _GraphStack(nn.Module):
+    def __init__(self, layers: nn.ModuleList, width: int, n_outputs: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.pooling = GraphPooling(width)
+        self.head = nn.Linear(width, n_outputs)
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+    ) -> Tensor:
+        """Compute raw scores of the graphs; see `Architecture`."""
+        for layer in self.layers:
+            x = layer(x, edge_index, edge_attr)
+        return self.head(self.pooling(x, batch))
