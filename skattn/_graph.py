@@ -206,9 +206,11 @@ default=None
         elif pairs.ndim != 2 or pairs.shape[1] != 2:
             raise ValueError(
                 f"Graph: edges has the shape {pairs.shape}, but must have one row for "
-                "each edge and two columns. Use Graph(edge_index) for two rows."
+                "each edge and two columns. Features of edges go into edge_attr; for "
+                "two rows use Graph(edge_index)."
             )
-        found = names.find(pairs.T.ravel(), "edges").reshape(2, -1)
+        found = names.find(pairs.ravel(), "edges").reshape(-1, 2).T
+        found = np.ascontiguousarray(found)
         edge_attr = _read_edge_attr(edge_attr, found.shape[1])
         found, indptr, edge_attr = _sorted(found, edge_attr, names)
         if not directed:
@@ -698,9 +700,9 @@ def _read_names(nodes: Any) -> _Names:
     names = _Names(array if array.dtype.kind == "i" else array.astype(str))
     if not names.index.is_unique:
         again = int(names.index.duplicated().argmax())
-        first = int((array == array[again]).argmax())
+        first = int((names.array == names.array[again]).argmax())
         raise ValueError(
-            f"Graph: nodes holds {array[again].item()!r} twice, at {first} and "
+            f"Graph: nodes holds {names.array[again].item()!r} twice, at {first} and "
             f"{again}. Each node needs a name of its own."
         )
     return names
