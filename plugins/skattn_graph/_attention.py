@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -128,13 +129,32 @@ class EdgeAttention(nn.Module):
         return functional.elu(h.flatten(1) + self.bias)
 
 
-def stack(layer: type[EdgeAttention], params: Any, data: DataSpec) -> nn.Module:
+def per_head(vectors: Tensor) -> Tensor:
+    """Put the vector of each head into a column, to multiply joined heads by it.
+
+    Parameters
+    ----------
+    vectors : Tensor of shape (heads, d)
+        A vector for each head.
+
+    Returns
+    -------
+    matrix : Tensor of shape (heads * d, heads)
+        Zero but for the rows of a head in its column.
+    """
+    eye = torch.eye(len(vectors), dtype=vectors.dtype, device=vectors.device)
+    return (vectors[..., None] * eye[:, None]).flatten(0, 1)
+
+
+def stack(
+    layer: Callable[..., EdgeAttention], params: Any, data: DataSpec
+) -> nn.Module:
     """Stack layers into a module for nodes or for graphs.
 
     Parameters
     ----------
-    layer : type
-        The class of the layers.
+    layer : callable
+        Makes a layer: the subclass.
     params : Architecture
         The hyper-parameters: `hidden_size`, `num_heads`, `num_layers`, `output_heads`,
         `dropout`, `attention_dropout` and `negative_slope`.

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import NodeLinear, check_sizes
-from skattn_graph._attention import EdgeAttention, stack
+from skattn_graph._attention import EdgeAttention, per_head, stack
 
 
 class GAT(Architecture):
@@ -78,7 +78,6 @@ class GAT(Architecture):
         "hidden_size": Choice(4, 8, 16, 32),
         "num_heads": Choice(1, 2, 4, 8),
         "num_layers": Int(1, 3),
-        "output_heads": Choice(1, 4, 8),
         "dropout": Float(0.0, 0.7),
         "attention_dropout": Float(0.0, 0.7),
         "negative_slope": Float(0.05, 0.3),
@@ -153,11 +152,12 @@ class _GATLayer(EdgeAttention):
         self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None, n_targets: int
     ) -> tuple[Tensor, Tensor]:
         source, target = edge_index
-        h = self.project(x).unflatten(1, self.score_source.shape)  # (nodes, heads, d)
-        from_source = (h * self.score_source).sum(dim=-1)  # (nodes, heads)
-        from_target = (h[:n_targets] * self.score_target).sum(dim=-1)
+        h = self.project(x)  # (nodes, heads * d)
+        vectors = [per_head(self.score_source), per_head(self.score_target)]
+        from_source, from_target = (h @ torch.cat(vectors, dim=1)).chunk(2, dim=1)
         scores = from_source.index_select(0, source)  # (edges, heads)
         scores = scores + from_target.index_select(0, target)
         if self.score_edge is not None and edge_attr is not None:
             scores = scores + self.score_edge(edge_attr)
-        return functional.leaky_relu(scores, self.negative_slope), h
+        scores = functional.leaky_relu(scores, self.negative_slope)
+        return scores, h.unflatten(1, self.score_source.shape)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import NodeLinear, check_sizes, first_nodes
-from skattn_graph._attention import EdgeAttention, stack
+from skattn_graph._attention import EdgeAttention, per_head, stack
 
 
 class GATv2(Architecture):
@@ -78,7 +78,6 @@ class GATv2(Architecture):
         "hidden_size": Choice(4, 8, 16, 32),
         "num_heads": Choice(1, 2, 4, 8),
         "num_layers": Int(1, 3),
-        "output_heads": Choice(1, 4, 8),
         "dropout": Float(0.0, 0.7),
         "attention_dropout": Float(0.0, 0.7),
         "negative_slope": Float(0.05, 0.3),
@@ -157,6 +156,5 @@ class _GATv2Layer(EdgeAttention):
         if self.project_edge is not None and edge_attr is not None:
             z = z + self.project_edge(edge_attr)
         z = functional.leaky_relu(z, self.negative_slope)  # (edges, heads * d)
-        heads = self.weight_score.shape
-        scores = (z.unflatten(1, heads) * self.weight_score).sum(dim=-1)
-        return scores, h_source.unflatten(1, heads)
+        scores = z @ per_head(self.weight_score)  # (edges, heads)
+        return scores, h_source.unflatten(1, self.weight_score.shape)
