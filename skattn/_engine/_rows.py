@@ -70,7 +70,8 @@ def canonical_order(
     Parameters
     ----------
     content : mapping of str to ndarray of shape (n, ...)
-        What the input is made of.
+        What the input is made of. Arrays of objects are left out: others stand for
+        them.
     target : ndarray of shape (n,) or (n, n_targets)
         Encoded targets.
     weight : ndarray of shape (n,)
@@ -85,7 +86,8 @@ def canonical_order(
     hashes : ndarray of shape (n,)
         Hashes of the input of the ordered rows, ascending.
     """
-    hashes = row_hashes(content.values(), seed)
+    numbers = [array for array in content.values() if array.dtype != object]
+    hashes = row_hashes(numbers, seed)
     order = np.lexsort((weight, row_hashes([target], seed), hashes))
     return order, hashes[order]
 

@@ -6,12 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from skattn._graph import Graph
+from skattn._inputs._graphs import GraphListEncoder
 from skattn._inputs._neighbours import NeighbourEncoder
 from skattn._inputs._nodes import NodeEncoder
 from skattn._inputs._series import SeriesEncoder
 from skattn._inputs._table import TableEncoder
 
-__all__ = ["NodeEncoder", "SeriesEncoder", "TableEncoder", "input_of", "make_encoder"]
+__all__ = [
+    "GraphListEncoder",
+    "NodeEncoder",
+    "SeriesEncoder",
+    "TableEncoder",
+    "input_of",
+    "make_encoder",
+]
 
 
 def input_of(X: Any) -> str:
@@ -19,20 +28,29 @@ def input_of(X: Any) -> str:
 
     Parameters
     ----------
-    X : array-like, DataFrame or list of arrays
+    X : array-like, DataFrame or list of arrays or graphs
         What the user passed to ``fit`` or ``predict``.
 
     Returns
     -------
-    input : {"table", "series"}
-        ``"series"`` for an array with three axes or a list of arrays with two; all
-        else is treated, and if need be refused, as a table.
+    input : {"table", "series", "graph"}
+        ``"series"`` for an array with three axes or a list of arrays with two,
+        ``"graph"`` for a list or an array with a `Graph` in it; all else is treated,
+        and if need be refused, as a table.
     """
+    if isinstance(X, Graph) or _holds_graph(X):
+        return "graph"
     if isinstance(X, np.ndarray):
         return "series" if X.ndim == 3 else "table"
     if isinstance(X, (list, tuple)) and len(X):
         return "series" if np.ndim(X[0]) == 2 else "table"
     return "table"
+
+
+def _holds_graph(X: Any) -> bool:
+    if isinstance(X, np.ndarray):
+        return X.dtype == object and any(isinstance(each, Graph) for each in X.flat)
+    return isinstance(X, (list, tuple)) and any(isinstance(each, Graph) for each in X)
 
 
 def make_encoder(estimator: Any, input: str, architecture: Any) -> Any:
@@ -49,12 +67,14 @@ def make_encoder(estimator: Any, input: str, architecture: Any) -> Any:
 
     Returns
     -------
-    encoder : SeriesEncoder or TableEncoder
+    encoder : GraphListEncoder, SeriesEncoder or TableEncoder
         Unfitted.
     """
     scaling = estimator.input_scaling
     if input == "series":
         return SeriesEncoder(scaling, architecture, estimator)
+    if input == "graph":
+        return GraphListEncoder(scaling, architecture, estimator)
     categorical = estimator.categorical_features
     if "table" in architecture.supports:
         return TableEncoder(scaling, architecture.consumes, categorical, estimator)
