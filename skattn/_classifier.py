@@ -1,4 +1,4 @@
-"""The classifier for tables and panels of series."""
+"""The classifier for tables, panels of series and lists of graphs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skattn._targets import ClassTarget
 
 
 class AttentionClassifier(ClassifierMixin, SupervisedEstimator):
-    """Classify rows of a table, or series, by an attention architecture.
+    """Classify rows of a table, series or graphs by an attention architecture.
 
     Parameters
     ----------
@@ -58,9 +58,10 @@ class AttentionClassifier(ClassifierMixin, SupervisedEstimator):
         this below 2,000 samples, and not in ``partial_fit``, whose first rows tell too
         little.
     input_scaling : {"auto", "standard", "quantile"} or None, default="auto"
-        Scaling of the numeric columns or channels, learned from the training part:
-        zero mean and unit variance, a normal distribution by ranks, or none.
-        ``"auto"`` takes ranks for tables from 1,000 rows in the training part.
+        Scaling of the numeric columns, channels, or features of nodes and edges,
+        learned from the training part: zero mean and unit variance, a normal
+        distribution by ranks, or none. ``"auto"`` takes ranks for tables from 1,000
+        rows in the training part.
     categorical_features : "from_dtype", None or array-like of bool, int or str, \
 default="from_dtype"
         Which columns of a table are categorical, as in
@@ -110,22 +111,30 @@ default="from_dtype"
     n_iter_ : int
         Epochs that were run.
     n_features_in_ : int
-        Columns of the table, or channels of the series.
+        Columns of the table, channels of the series, or features of a node.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Column names, where `X` was a DataFrame with string names.
 
     See Also
     --------
     AttentionRegressor : The same for numbers.
+    NodeClassifier : For nodes of one graph.
     AttentionTimeSeriesClassifier : The same as an sktime classifier.
 
     Notes
     -----
-    `X` is a table or a panel of series. A table is an array or a DataFrame of shape
-    (n, n_columns); columns of categories or strings are embedded, missing values are
-    allowed everywhere. A panel is an array of shape (n, n_channels, length), NaN where
-    a value is missing, or a list of arrays of shape (n_channels, length) with lengths
-    of their own; NaN at the end of a series counts as padding.
+    `X` is a table, a panel of series, or a list of graphs. A table is an array or a
+    DataFrame of shape (n, n_columns); columns of categories or strings are embedded,
+    missing values are allowed everywhere. A panel is an array of shape (n, n_channels,
+    length), NaN where a value is missing, or a list of arrays of shape (n_channels,
+    length) with lengths of their own; NaN at the end of a series counts as padding.
+
+    Graphs are a list, or an array of objects, of `Graph` with equal numbers of dense
+    features of nodes, and of edges where the architecture takes them. It pools the
+    nodes of each graph by attention. Equal graphs are those with equal arrays: to
+    number nodes in another way makes another sample. Scores of a graph do not depend on
+    the others that are predicted with it, apart from rounding (1e-6 of their size in
+    single precision); those of rows and series are equal to the bit.
 
     Integer sample weights equal repetitions of rows (as long as they add up to at most
     20 times the number of rows); others multiply the loss.
@@ -140,6 +149,18 @@ default="from_dtype"
     array([0, 0, 0])
     >>> clf.set_params(architecture__num_heads=2).architecture
     SelfAttention(num_heads=2)
+
+    Is a graph a ring or a path? Its nodes know how many neighbours they have.
+
+    >>> import numpy as np
+    >>> from skattn import Graph
+    >>> def make(n, is_ring):
+    ...     edges = [(i, (i + 1) % n) for i in range(n if is_ring else n - 1)]
+    ...     return Graph.from_edges(edges, np.bincount(np.ravel(edges))[:, None])
+    >>> graphs = [make(n, is_ring) for n in range(3, 13) for is_ring in (False, True)]
+    >>> clf = AttentionClassifier("graph_transformer", random_state=0)
+    >>> clf.fit(graphs, ["path", "ring"] * 10).predict([make(20, True)])
+    array(['ring'], dtype='<U4')
     """
 
     _task = "classification"
@@ -208,8 +229,8 @@ default="from_dtype"
         Parameters
         ----------
         X : array-like of shape (n, n_columns), DataFrame, array of shape \
-(n, n_channels, length) or list of ndarray of shape (n_channels, length)
-            A table or a panel of series.
+(n, n_channels, length), list of ndarray of shape (n_channels, length) or list of Graph
+            A table, a panel of series, or graphs.
         y : array-like of shape (n,) or (n, n_targets)
             Labels; several columns are several targets, or many yes-or-no labels
             where they hold zeros and ones.
@@ -234,7 +255,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray
+        X : array-like, DataFrame or list of ndarray or Graph
             As in `fit`.
         y : array-like of shape (n,) or (n, n_targets)
             Labels.
@@ -257,7 +278,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray
+        X : array-like, DataFrame or list of ndarray or Graph
             As in `fit`.
 
         Returns
@@ -273,7 +294,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray
+        X : array-like, DataFrame or list of ndarray or Graph
             As in `fit`.
 
         Returns
@@ -290,7 +311,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray
+        X : array-like, DataFrame or list of ndarray or Graph
             As in `fit`.
 
         Returns

@@ -1,4 +1,4 @@
-"""The regressor for tables and panels of series."""
+"""The regressor for tables, panels of series and lists of graphs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skattn._targets import NumberTarget
 
 
 class AttentionRegressor(RegressorMixin, SupervisedEstimator):
-    """Predict numbers from rows of a table, or from series, by attention.
+    """Predict numbers from rows of a table, series or graphs by attention.
 
     Parameters
     ----------
@@ -64,9 +64,10 @@ default="squared_error"
         this below 2,000 samples, and not in ``partial_fit``, whose first rows tell too
         little.
     input_scaling : {"auto", "standard", "quantile"} or None, default="auto"
-        Scaling of the numeric columns or channels, learned from the training part:
-        zero mean and unit variance, a normal distribution by ranks, or none.
-        ``"auto"`` takes ranks for tables from 1,000 rows in the training part.
+        Scaling of the numeric columns, channels, or features of nodes and edges,
+        learned from the training part: zero mean and unit variance, a normal
+        distribution by ranks, or none. ``"auto"`` takes ranks for tables from 1,000
+        rows in the training part.
     categorical_features : "from_dtype", None or array-like of bool, int or str, \
 default="from_dtype"
         Which columns of a table are categorical, as in
@@ -114,20 +115,21 @@ default="from_dtype"
     n_iter_ : int
         Epochs that were run.
     n_features_in_ : int
-        Columns of the table, or channels of the series.
+        Columns of the table, channels of the series, or features of a node.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Column names, where `X` was a DataFrame with string names.
 
     See Also
     --------
     AttentionClassifier : The same for labels.
+    NodeRegressor : For nodes of one graph.
     AttentionTimeSeriesRegressor : The same as an sktime regressor.
 
     Notes
     -----
-    `X` is a table or a panel of series, as for `AttentionClassifier`, where sample
-    weights are explained too. Targets are standardised for training (divided by their
-    mean where ``loss="poisson"``) and predictions put back.
+    `X` is a table, a panel of series or a list of graphs, as for `AttentionClassifier`,
+    where sample weights are explained too. Targets are standardised for training
+    (divided by their mean where ``loss="poisson"``) and predictions put back.
 
     Examples
     --------
@@ -207,8 +209,8 @@ default="from_dtype"
         Parameters
         ----------
         X : array-like of shape (n, n_columns), DataFrame, array of shape \
-(n, n_channels, length) or list of ndarray of shape (n_channels, length)
-            A table or a panel of series.
+(n, n_channels, length), list of ndarray of shape (n_channels, length) or list of Graph
+            A table, a panel of series, or graphs.
         y : array-like of shape (n,) or (n, n_targets)
             Numbers.
         sample_weight : array-like of shape (n,), optional
@@ -228,7 +230,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray
+        X : array-like, DataFrame or list of ndarray or Graph
             As in `fit`.
         y : array-like of shape (n,) or (n, n_targets)
             Numbers.
@@ -247,7 +249,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray
+        X : array-like, DataFrame or list of ndarray or Graph
             As in `fit`.
 
         Returns

@@ -42,7 +42,7 @@ _BUILT_WITH = (
 
 
 class SupervisedEstimator(ArchitectureParams, BaseEstimator):
-    """Fit and score an architecture on tables or panels of series."""
+    """Fit and score an architecture on tables, panels of series or lists of graphs."""
 
     _task: ClassVar[str]
     net_: Any
