@@ -189,7 +189,6 @@ class NodeEncoder:
         whole = GraphTensors(self.graph, self.scaling, **placement(net))
         if target is None:
             return NodeSamples(whole, nodes, n_hops=n_hops)
-        limit = self._limit(n_hops)
         known, trained = self.trained_, whole
         if self.mode == "inductive":
             visible = np.unique(np.concatenate([nodes, known]))
@@ -200,6 +199,7 @@ class NodeEncoder:
             trained = GraphTensors(
                 whole.graph.subgraph(known), self.scaling, **placement(net)
             )
+        limit = self._limit(trained.graph, n_hops)
         return NodeSamples(
             whole,
             nodes,
@@ -211,9 +211,9 @@ class NodeEncoder:
             trained=(trained, known),
         )
 
-    def _limit(self, n_hops: int | None) -> int | None:
-        """Decide how many edges into a node are sampled in training."""
-        size = self.graph.n_nodes + self.graph.n_edges
+    def _limit(self, graph: Graph, n_hops: int | None) -> int | None:
+        """Decide how many edges into a node are sampled in training on a graph."""
+        size = graph.n_nodes + graph.n_edges
         if self.num_neighbors != "auto":
             limit = self.num_neighbors
         else:
