@@ -6,11 +6,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import (
     GraphPooling,
+    LeanDropout,
     NodeLinear,
     check_sizes,
     edge_softmax,
@@ -189,13 +189,13 @@ class _Layer(nn.Module):
         super().__init__()
         self.num_heads = params.num_heads
         self.dropout = params.dropout
-        self.attention_dropout = params.attention_dropout
+        self.drop_weights = LeanDropout(params.attention_dropout)
         self.name = name
         joined = head_width * params.num_heads
         width = head_width if is_last else joined
-        self.project_query = NodeLinear(in_features, joined)
+        self.sizes = (joined, width)
+        self.project_query_residual = NodeLinear(in_features, joined + width)
         self.project_key_value = NodeLinear(in_features, 2 * joined)
-        self.project_residual = NodeLinear(in_features, width)
         self.project_edge = (
             nn.Linear(data.n_edge_features, joined) if data.n_edge_features else None
         )
@@ -211,21 +211,27 @@ class _Layer(nn.Module):
     ) -> Tensor:
         """Compute the next features of the first `n_targets` nodes."""
         x = node_dropout(x, self.dropout, self.training)
-        x_target = first_nodes(x, n_targets)
-        m = self._attend(x, x_target, edge_index, edge_attr)
+        of_targets = self.project_query_residual(first_nodes(x, n_targets))
+        q, r = of_targets.split(self.sizes, dim=1)
+        k, v = self.project_key_value(x).chunk(2, dim=1)
+        q, k, v = self._split(q), self._split(k), self._split(v)
+        m = self._attend(q, k, v, edge_index, edge_attr)  # (targets, heads, d)
         m = m.mean(dim=1) if self.norm is None else m.flatten(1)  # (targets, width)
-        r = self.project_residual(x_target)
         beta = torch.sigmoid(self.gate(torch.cat([m, r, m - r], dim=1)))
-        h = torch.lerp(m, r, beta)
+        h = (1 - beta) * m + beta * r
         return h if self.norm is None else torch.relu(self.norm(h))
 
     def _attend(
-        self, x: Tensor, x_target: Tensor, edge_index: Tensor, edge_attr: Tensor | None
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor | None,
     ) -> Tensor:
+        """Let targets (targets, heads, d) attend to sources (sources, heads, d)."""
         source, target = edge_index
-        q = self._split(self.project_query(x_target))  # (targets, heads, d)
-        joint = self.project_key_value(x).index_select(0, source)
-        k, v = map(self._split, joint.chunk(2, dim=1))  # (edges, heads, d)
+        k, v = k.index_select(0, source), v.index_select(0, source)  # (edges, heads, d)
         if self.project_edge is not None and edge_attr is not None:
             epsilon = self._split(self.project_edge(edge_attr))
             k, v = k + epsilon, v + epsilon
@@ -240,8 +246,7 @@ class _Layer(nn.Module):
                 keys="nodes",
                 edge_index=edge_index,
             )
-        alpha = functional.dropout(alpha, self.attention_dropout, self.training)
-        messages = alpha[..., None] * v
+        messages = self.drop_weights(alpha)[..., None] * v
         return messages.new_zeros(q.shape).index_add(0, target, messages)
 
     def _split(self, h: Tensor) -> Tensor:

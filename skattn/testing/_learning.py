@@ -42,12 +42,18 @@ def check_overfits(architecture: Architecture, case: Case) -> None:
 
 
 def _targets(scores: Tensor, inputs: Inputs, case: Case) -> Tensor:
-    """Make a target for each sample: numbers, or class numbers."""
+    """Make a target for each sample: numbers, or class numbers.
+
+    Neighbours among nodes have similar ones, since attention averages neighbours.
+    """
     generator = torch.Generator().manual_seed(0)
     if case.task in {"regression", "forecasting"}:
-        return torch.randn(scores.shape, generator=generator)
+        numbers = torch.randn(scores.shape, generator=generator)
+        return numbers.sort(dim=0).values if case.input == "nodes" else numbers
     if case.task in {"tagging", "token_prediction"}:
         return (inputs["tokens"] + 1) % scores.shape[-1]
+    if case.input == "nodes":
+        return torch.arange(len(scores)) * scores.shape[-1] // len(scores)
     labels = torch.arange(len(scores)) % scores.shape[-1]
     return labels[:, None].expand(scores.shape[:2]) if scores.dim() == 3 else labels
 

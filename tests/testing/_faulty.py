@@ -513,8 +513,11 @@ class AgainstTheDirectionNet(SoundGraphNet):
         del self.layers
 
     def forward(self, x, edge_index, edge_attr=None, batch=None):
+        order = edge_index[0].argsort(stable=True)
+        edge_index = edge_index.flip(0)[:, order]
+        edge_attr = None if edge_attr is None else edge_attr[order]
         for block in self.blocks:
-            x = block(x, edge_index.flip(0), edge_attr)
+            x = block(x, edge_index, edge_attr)
         return x if batch is None else self.head(self.pool(x, batch))
 
 

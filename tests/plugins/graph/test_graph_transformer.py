@@ -69,8 +69,9 @@ def softmax(scores):
 
 def layer(state, prefix, x, edges, edge_attr, n_heads, is_last):
     """Compute one node and one head after the other; return weights too."""
-    query = linear(state, f"{prefix}.project_query", x)
     key, value = np.split(linear(state, f"{prefix}.project_key_value", x), 2, axis=1)
+    both = linear(state, f"{prefix}.project_query_residual", x)
+    query, r = np.split(both, [key.shape[1]], axis=1)
     edge = np.zeros((edges.shape[1], query.shape[1]))
     if edge_attr is not None:
         edge = linear(state, f"{prefix}.project_edge", edge_attr)
@@ -88,7 +89,6 @@ def layer(state, prefix, x, edges, edge_attr, n_heads, is_last):
             alpha[arriving, head] = softmax(scores)
             attended[node, head] = alpha[arriving, head] @ np.stack(values)
     m = attended.mean(axis=1) if is_last else attended.reshape(len(x), -1)
-    r = linear(state, f"{prefix}.project_residual", x)
     gate = linear(state, f"{prefix}.gate", np.hstack([m, r, m - r]))
     beta = 1 / (1 + np.exp(-gate))
     h = (1 - beta) * m + beta * r
@@ -184,7 +184,7 @@ def test_a_node_without_edges_keeps_what_it_is():
     module, inputs = build(params, PLAIN), inputs_of(PLAIN)
     state = {name: value.numpy() for name, value in module.state_dict().items()}
     name = "layers.0"
-    r = linear(state, f"{name}.project_residual", inputs["x"][5])
+    r = linear(state, f"{name}.project_query_residual", inputs["x"][5])[2:]
     gate = linear(state, f"{name}.gate", np.concatenate([0 * r, r, -r]))
     expected = r / (1 + np.exp(-gate))
     np.testing.assert_allclose(run(module, inputs)[0][5], expected, atol=1e-12)
