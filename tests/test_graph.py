@@ -341,9 +341,8 @@ def test_a_pickle_holds_everything(nodes, kind):
 
 def test_a_pickle_holds_no_table_of_names():
     graph = Graph([[], []], nodes=[f"node number {at}" for at in range(500)])
-    size = len(pickle.dumps(graph))
     graph.positions(["node number 7"])
-    assert len(pickle.dumps(graph)) == size
+    assert b"pandas" not in pickle.dumps(graph)
 
 
 def seen_by_a_worker(graph):
