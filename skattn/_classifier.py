@@ -320,7 +320,8 @@ default="from_dtype"
             Log-odds: of two classes, of the second one; of many yes-or-no labels, one
             column for each label; of several targets, a list.
         """
-        return self._target.decision(self._scores(X).numpy())
+        scores = self._scores(X).numpy()
+        return self._target.decision(scores)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

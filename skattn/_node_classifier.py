@@ -252,7 +252,8 @@ class NodeClassifier(ClassifierMixin, NodeEstimator):
         labels : ndarray of shape (n,) or (n, n_targets)
             The most probable label of each target.
         """
-        return self._target.decode(self._predict_nodes(X, graph))
+        probabilities = self._predict_nodes(X, graph)
+        return self._target.decode(probabilities)
 
     def predict_proba(self, X: Any, graph: Any = None) -> Any:
         """Predict probabilities.
@@ -270,7 +271,8 @@ class NodeClassifier(ClassifierMixin, NodeEstimator):
             In the order of ``classes_``; of several targets, a list; of many yes-or-no
             labels, one column for each label.
         """
-        return self._target.probabilities(self._predict_nodes(X, graph))
+        probabilities = self._predict_nodes(X, graph)
+        return self._target.probabilities(probabilities)
 
     def decision_function(self, X: Any, graph: Any = None) -> Any:
         """Compute raw scores.
@@ -288,7 +290,8 @@ class NodeClassifier(ClassifierMixin, NodeEstimator):
             Log-odds: of two classes, of the second one; of many yes-or-no labels, one
             column for each label; of several targets, a list.
         """
-        return self._target.decision(self._node_scores(X, graph).numpy())
+        scores = self._node_scores(X, graph).numpy()
+        return self._target.decision(scores)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -253,4 +253,5 @@ default="squared_error"
         predictions : ndarray of shape (n,) or (n, n_targets)
             In the units of the fitted `y`.
         """
-        return self._target.decode(self._predict_nodes(X, graph))
+        predictions = self._predict_nodes(X, graph)
+        return self._target.decode(predictions)
