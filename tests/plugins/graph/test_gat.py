@@ -130,10 +130,10 @@ def test_a_self_loop_in_the_data_counts_once():
 
 def test_attention_ranks_the_neighbours_of_all_nodes_alike():
     """What GATv2 overcomes: the source's part of the score decides."""
-    module, inputs = build(GAT(num_layers=1), PLAIN), inputs_of(PLAIN)
+    module, inputs = build(GAT(), PLAIN), inputs_of(PLAIN)
     n = N_NODES
     grid = np.indices((n, n)).reshape(2, -1)[::-1].copy()  # all pairs, by target
-    _, _, (record,) = run(module, {**inputs, "edge_index": grid})
+    _, _, (record, _) = run(module, {**inputs, "edge_index": grid})
     source, target = record.edge_index.numpy()
     alpha = np.zeros((n, n))
     alpha[target, source] = record.weights[:, 0].numpy()
