@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skattn._inputs import NodeEncoder
@@ -14,6 +15,7 @@ from skattn._supervised import SupervisedEstimator
 class NodeEstimator(SupervisedEstimator):
     """Fit and score an architecture on the nodes of one graph, given by their ids."""
 
+    _constraints = {"input_scaling": [StrOptions({"auto", "standard", "l1"}), None]}
     graph: Any
     warm_start = False
 

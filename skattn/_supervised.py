@@ -45,6 +45,8 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
     """Fit and score an architecture on tables, panels of series or lists of graphs."""
 
     _task: ClassVar[str]
+    # Of parameters that are not what they are in the other facades.
+    _constraints: ClassVar[dict[str, list[Any]]] = {}
     net_: Any
 
     @abstractmethod
@@ -61,7 +63,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any = None) -> Self:
         """Fit from scratch, or go on where ``warm_start`` says so."""
-        check_parameters(self)
+        check_parameters(self, **self._constraints)
         if self.warm_start and hasattr(self, "net_"):
             return self._train_further(X, y, sample_weight, None, validation)
         return self._train_anew(X, y, sample_weight, None, None, validation)
@@ -70,7 +72,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, classes: Any = None
     ) -> Self:
         """Train for one epoch."""
-        check_parameters(self)
+        check_parameters(self, **self._constraints)
         weight = getattr(self, "class_weight", None)
         if isinstance(weight, str):
             raise ValueError(
@@ -226,19 +228,18 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
 
         order, hashes = canonical_order(content, target.numbers(y), weight, seed)
         content = {name: array[order] for name, array in content.items()}
-        y = y[order]
-        index, weights = self._weigh(target, y, weight[order])
+        y, weight = y[order], weight[order]
+        rows = np.arange(len(y)) if given is None else np.flatnonzero(~given[order])
+        index, weights = self._weigh(target, y, weight, rows)
         whole = np.arange(len(index))
         trained, held_out = whole, whole[:0]
         starts_linear = build is not None and self._starts_linear(
             encoder.input, len(index), epochs
         )
         if given is not None:
-            is_held_out = given[order][index]
-            trained, held_out = (
-                np.flatnonzero(~is_held_out),
-                np.flatnonzero(is_held_out),
-            )
+            other, more = self._weigh(target, y, weight, np.flatnonzero(given[order]))
+            held_out = len(index) + np.arange(len(other))
+            index, weights = np.append(index, other), np.append(weights, more)
         elif epochs is None:
             strata = target.strata(y[index])
             trained, held_out = self._hold_out(hashes[index], strata, starts_linear)
