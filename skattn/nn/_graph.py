@@ -111,7 +111,7 @@ def _indptr(rows: Tensor, n_rows: int) -> Tensor:
 
 def _bounds(target: Tensor, n_targets: int) -> Tensor:
     """Give the bounds of the edges of each target, or say that they are not sorted."""
-    if bool((target[1:] < target[:-1]).any()):
+    if not torch.compiler.is_compiling() and bool((target[1:] < target[:-1]).any()):
         raise ValueError(
             "Edges must be sorted by target: sort edge_index, and what belongs to the "
             "edges, by edge_index[1], as the edges of a skattn.Graph are."
