@@ -11,7 +11,7 @@ those of the training years alone: a graph of all years would know the future.
 To see whether a graph could help at all, the same is done on days in random order, in
 which nothing is left to forecast, and into which an effect is planted: each stock
 follows another one, its leader, a day later. There each graph is worth a lot, most of
-all the learned one, which finds the leaders. On the prices themselves no net is closer
+all the learned one, which finds most leaders. On the prices themselves no net is closer
 to the returns than the forecast that nothing changes, none finds the direction more
 often than "up every day", and what a graph changes, 0.2 % of the error at most, another
 random seed changes too.
