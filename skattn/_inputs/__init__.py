@@ -48,8 +48,8 @@ def input_of(X: Any) -> str:
 
 
 def _holds_graph(X: Any) -> bool:
-    if isinstance(X, np.ndarray):
-        return X.dtype == object and any(isinstance(each, Graph) for each in X.flat)
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim:
+        X = list(X.flat[: len(X)])
     return isinstance(X, (list, tuple)) and any(isinstance(each, Graph) for each in X)
 
 
