@@ -38,13 +38,19 @@ class NodeEstimator(SupervisedEstimator):
                 "X_val is what early stopping looks at, but early_stopping=False. Set "
                 "early_stopping to True or 'auto', or leave X_val out."
             )
-        both = np.intersect1d(np.ravel(X), np.ravel(X_val))
-        if len(both):
-            raise ValueError(
-                f"X and X_val share {len(both)} nodes, {both[0]!r} among them: what "
-                "is trained on cannot tell when to stop."
-            )
         return self._fit(X, y, sample_weight, (X_val, y_val))
+
+    def _add_validation(self, content: Any, *rest: Any) -> Any:
+        joined, y, weight, given = super()._add_validation(content, *rest)
+        if given is not None:
+            both = np.intersect1d(joined["nodes"][given], content["nodes"])
+            if len(both):
+                raise ValueError(
+                    f"X and X_val share {len(both)} nodes, "
+                    f"{self.graph.nodes[both[0]].item()!r} among them: what is trained "
+                    "on cannot tell when to stop."
+                )
+        return joined, y, weight, given
 
     def _node_scores(self, X: Any, graph: Any) -> Any:
         """Compute raw scores of nodes, of the fitted graph or of another one."""
@@ -55,7 +61,8 @@ class NodeEstimator(SupervisedEstimator):
 
     def _predict_nodes(self, X: Any, graph: Any) -> np.ndarray:
         """Compute what the loss makes of the scores: (n, n_outputs)."""
-        return self.net_.criterion_.predict(self._node_scores(X, graph)).numpy()
+        scores = self._node_scores(X, graph)
+        return self.net_.criterion_.predict(scores).numpy()
 
     def _attention_batches(self, X: Any) -> tuple[Any, Any, Any]:
         """Give the recorder all nodes that the scores of some depend on."""

@@ -229,15 +229,15 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         order, hashes = canonical_order(content, target.numbers(y), weight, seed)
         content = {name: array[order] for name, array in content.items()}
         y, weight = y[order], weight[order]
-        rows = np.arange(len(y)) if given is None else np.flatnonzero(~given[order])
-        index, weights = self._weigh(target, y, weight, rows)
+        given = np.zeros(len(y), dtype=bool) if given is None else given[order]
+        index, weights = self._weigh(target, y, weight, ~given)
         whole = np.arange(len(index))
         trained, held_out = whole, whole[:0]
         starts_linear = build is not None and self._starts_linear(
             encoder.input, len(index), epochs
         )
-        if given is not None:
-            other, more = self._weigh(target, y, weight, np.flatnonzero(given[order]))
+        if given.any():  # what is held out weighs nothing in training
+            other, more = self._weigh(target, y, weight, given)
             held_out = len(index) + np.arange(len(other))
             index, weights = np.append(index, other), np.append(weights, more)
         elif epochs is None:
@@ -245,11 +245,12 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             trained, held_out = self._hold_out(hashes[index], strata, starts_linear)
         if build is not None:
             rows = index[trained]
-            kept = None if weights is None else weights[trained]
             encoder.fit_scaling(
-                {name: array[rows] for name, array in content.items()}, kept
+                {name: array[rows] for name, array in content.items()},
+                weights[trained],
             )
-            target.fit_scaling(y[rows], kept)
+            target.fit_scaling(y[rows], weights[trained])
+        is_even = np.ptp(weights) == 0
 
         options = TrainingOptions.of(self)
         device = resolve_device(self.device)
@@ -259,7 +260,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             samples = encoder.samples(content, net, target.encode(y))
 
             def part(positions: np.ndarray) -> Any:
-                kept = None if weights is None else weights[positions]
+                kept = None if is_even else weights[positions]
                 return samples.at(index[positions], kept)
 
             if starts_linear:
@@ -283,17 +284,20 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         return self
 
     def _weigh(
-        self, target: Any, y: np.ndarray, weight: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Give the row of each sample and, if they differ, weights of mean one."""
+        self, target: Any, y: np.ndarray, weight: np.ndarray, chosen: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Give the row of each sample, of some rows, and weights of mean one."""
         from skattn._engine._rows import repeat_by_weight
 
-        index, remaining = repeat_by_weight(weight)
+        rows = np.flatnonzero(chosen)
+        index, remaining = repeat_by_weight(weight[rows])
+        index = rows[index]
         class_weight = getattr(self, "class_weight", None)
         if class_weight is not None:
             remaining = remaining * target.class_weights(y[index], class_weight)
-        is_even = np.ptp(remaining) == 0
-        return index, None if is_even else remaining / remaining.mean()
+        if np.ptp(remaining) == 0:
+            return index, np.ones(len(index))
+        return index, remaining / remaining.mean()
 
     def _hold_out(
         self, hashes: np.ndarray, strata: np.ndarray | None, starts_linear: bool

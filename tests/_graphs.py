@@ -95,3 +95,44 @@ def star(n_leaves, x=None):
     """Make a graph whose node 0 hears from all others."""
     edges = [(leaf, 0) for leaf in range(1, n_leaves + 1)]
     return Graph.from_edges(edges, x, n_nodes=n_leaves + 1, directed=True)
+
+
+def planted(n=90, *, degree=6, noise=1.0, is_sparse=False, seed=0):
+    """Draw three communities, and features that hint at them; give the labels too."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    source = np.repeat(np.arange(n), degree)
+    inside = rng.random(len(source)) < 0.9
+    other = np.where(
+        inside,
+        3 * rng.integers(0, n // 3, len(source)),
+        rng.integers(0, n, len(source)),
+    )
+    target = np.where(inside, other + labels[source], other)
+    pairs = np.unique(np.sort(np.stack([source, target]), axis=0), axis=1)
+    x = np.eye(3)[labels] + noise * rng.normal(size=(n, 3))
+    if is_sparse:
+        x = sparse.csr_array(np.where(x > 0.5, x, 0.0))
+    return Graph.from_edges(pairs[:, pairs[0] != pairs[1]].T, x), labels
+
+
+def changed(graph, *, x=None, edges=None):
+    """Make the same graph with other features, or with other edges (2, n_edges)."""
+    return Graph(
+        graph.edge_index if edges is None else edges,
+        graph.x if x is None else x,
+        directed=edges is not None,
+    )
+
+
+def weights_of(estimator):
+    """Copy the weights of a fitted estimator."""
+    state = estimator.net_.module_.state_dict()
+    return {name: tensor.clone() for name, tensor in state.items()}
+
+
+def have_same_weights(first, second):
+    """Tell whether two fitted estimators agree to the bit."""
+    ours, theirs = weights_of(first), weights_of(second)
+    assert ours.keys() == theirs.keys()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
