@@ -20,10 +20,11 @@ def site(tmp_path_factory):
     """Install the page's plugin as pip does, but without a network."""
     folder = tmp_path_factory.mktemp("mine")
     (pyproject,) = blocks("toml")
-    module, *_ = blocks("python")
+    module, _, nodes, _ = blocks("python")
     (folder / "pyproject.toml").write_text(pyproject)
     (folder / "skattn_mine.py").write_text(module)
     target = tmp_path_factory.mktemp("site")
+    (target / "skattn_mine_nodes.py").write_text(nodes)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     command += ["--no-build-isolation", "--no-index", "--disable-pip-version-check"]
     subprocess.run([*command, "--target", target, folder], check=True)
@@ -31,7 +32,9 @@ def site(tmp_path_factory):
 
 
 def run(site, *arguments, **options):
-    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONWARNINGS": "error"}
+    # skorch imports torch-geometric where it is installed, which still calls that.
+    warnings = "error,ignore:`torch.jit.script` is deprecated:DeprecationWarning"
+    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONWARNINGS": warnings}
     environment.pop("SKATTN_PLUGINS", None)
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -58,16 +61,36 @@ def test_the_plugin_passes_the_suites(site):
 
 
 def test_the_plugin_is_used_as_the_page_says(site):
-    _, usage, _ = blocks("python")
+    usage = blocks("python")[1]
     told = run(site, "-c", usage)
     assert "'sepal length (cm)'" in told
     assert float(told.split()[2]) > 0.9
 
 
 def test_the_test_module_of_the_page(site, tmp_path):
-    (tmp_path / "test_mine.py").write_text(blocks("python")[2])
+    (tmp_path / "test_mine.py").write_text(blocks("python")[3])
     told = run(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path)
     assert " passed" in told
+
+
+def test_the_architecture_for_nodes_keeps_the_contract_and_serves_tables(site):
+    code = """
+from sklearn.datasets import load_iris
+from skattn import AttentionClassifier
+from skattn.testing import run_checks
+from skattn_mine_nodes import MineNodes
+
+results = list(run_checks(MineNodes(), ecosystem=False))
+print([result for result in results if not result.passed])
+print({result.name for result in results} >= {"nodes-regression/layers"})
+X, y = load_iris(return_X_y=True)
+clf = AttentionClassifier(MineNodes(), max_epochs=30, random_state=0)
+print(clf.fit(X, y).score(X, y))
+"""
+    failed, has_layers, score = run(site, "-c", code).splitlines()
+    assert failed == "[]"
+    assert has_layers == "True"
+    assert float(score) > 0.9
 
 
 def test_the_page_names_every_tensor_and_block():

@@ -52,9 +52,9 @@ class GraphTransformer(Architecture):
         Heads of each layer.
     num_layers : int, default=2
         Layers, which is how many edges away a node sees; in the paper 3 to 7.
-    dropout : float, default=0.5
+    dropout : float, default=0.7
         Probability of dropping a feature of a node before each layer.
-    attention_dropout : float, default=0.0
+    attention_dropout : float, default=0.3
         Probability of dropping an attention weight.
 
     References
@@ -84,7 +84,7 @@ class GraphTransformer(Architecture):
         "d_model": Choice(16, 32, 64, 128),
         "num_heads": Choice(1, 2, 4, 8),
         "num_layers": Int(1, 4),
-        "dropout": Float(0.0, 0.7),
+        "dropout": Float(0.0, 0.8),
         "attention_dropout": Float(0.0, 0.7),
     }
 
@@ -93,8 +93,8 @@ class GraphTransformer(Architecture):
         d_model: int = 64,
         num_heads: int = 4,
         num_layers: int = 2,
-        dropout: float = 0.5,
-        attention_dropout: float = 0.0,
+        dropout: float = 0.7,
+        attention_dropout: float = 0.3,
     ) -> None:
         self.d_model = d_model
         self.num_heads = num_heads
