@@ -27,7 +27,9 @@ from skattn._engine import _graph_samples
 from skattn.architectures import GAT, GATv2, GraphTransformer
 
 SMALL = GAT(hidden_size=4, num_heads=2, dropout=0.0, attention_dropout=0.0)
-WITH_EDGES = GraphTransformer(d_model=8, num_heads=2, num_layers=2, dropout=0.0)
+WITH_EDGES = GraphTransformer(
+    d_model=8, num_heads=2, num_layers=2, dropout=0.0, attention_dropout=0.0
+)
 ALL = [
     SMALL,
     GATv2(hidden_size=4, num_heads=2, dropout=0.0, attention_dropout=0.0),
