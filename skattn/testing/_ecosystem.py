@@ -60,7 +60,7 @@ def checks_of(
         Takes the architecture.
     """
     for facade in _served(architecture, _SKLEARN):
-        yield from _sklearn_checks(facade, architecture)
+        yield from sklearn_checks(facade, getattr(skattn, facade)(clone(architecture)))
     for facade in _served(architecture, _SKTIME):
         title = f"{facade}(max_epochs={_EPOCHS[facade]})"
         yield f"{title}/check_estimator", partial(_check_sktime, facade=facade)
@@ -85,12 +85,27 @@ def _has_layers(architecture: Architecture, task: str) -> bool:
     return False
 
 
-def _sklearn_checks(
-    facade: str, architecture: Architecture
+def sklearn_checks(
+    facade: str, estimator: Any
 ) -> Iterator[tuple[str, Callable[[Architecture], None]]]:
+    """List scikit-learn's checks of one estimator.
+
+    Parameters
+    ----------
+    facade : str
+        Name of its class.
+    estimator : estimator
+        Of scikit-learn's kind.
+
+    Yields
+    ------
+    name : str
+        The class, and the check.
+    function : callable
+        Takes an architecture, which is already in the estimator.
+    """
     from sklearn.utils.estimator_checks import estimator_checks_generator
 
-    estimator = getattr(skattn, facade)(clone(architecture))
     for instance, check in estimator_checks_generator(estimator):
         wrapped: Any = check
         while hasattr(wrapped, "__wrapped__"):

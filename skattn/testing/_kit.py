@@ -135,11 +135,12 @@ def check_architecture(
 
 
 def _ecosystem_checks(architecture: Architecture) -> Iterator[tuple[str, Check]]:
-    """List scikit-learn's checks, and sktime's suites."""
-    from skattn.testing import _ecosystem
+    """List scikit-learn's checks, their like for ids of nodes, and sktime's suites."""
+    from skattn.testing import _ecosystem, _node_ecosystem
 
-    for name, function in _ecosystem.checks_of(architecture):
-        yield name, Check(name, name.partition("/")[0], function, ecosystem=True)
+    for module in (_ecosystem, _node_ecosystem):
+        for name, function in module.checks_of(architecture):
+            yield name, Check(name, name.partition("/")[0], function, ecosystem=True)
 
 
 def run_checks(

@@ -1,7 +1,8 @@
 """Every built-in architecture against the kit, as anybody's is checked.
 
 In the everyday run: the contract for all, and scikit-learn's and sktime's suites for
-the default architecture. The suites for all others are slow.
+the default architecture, on nodes for that of graphs. The suites for all others are
+slow.
 """
 
 import tomllib
@@ -12,7 +13,7 @@ from sktime.utils.estimator_checks import check_estimator
 
 import skattn
 from skattn import _registry
-from skattn._base import DEFAULT_ARCHITECTURE
+from skattn._base import DEFAULT_ARCHITECTURE, DEFAULT_GRAPH_ARCHITECTURE
 from skattn.testing import check_architecture, parametrize_with_checks, run_checks
 
 BUILT_IN = sorted(
@@ -47,6 +48,7 @@ def suites():
             # Of sktime's suites the everyday run has those below.
             is_sktime = title.endswith("/check_estimator")
             everyday = name == DEFAULT_ARCHITECTURE and not is_sktime
+            everyday |= name == DEFAULT_GRAPH_ARCHITECTURE and title.startswith("Node")
             marks = () if everyday else (pytest.mark.slow,)
             yield pytest.param(name, check, id=f"{name}-{title}", marks=marks)
 

@@ -71,7 +71,8 @@ def test_the_ecosystem_is_listed_by_what_is_supported():
 )
 def test_nodes_serve_tables_where_a_module_has_layers(architecture, facades):
     listed = list(check_architecture(architecture))
-    assert {name.partition("/")[0] for name, c in listed if c.ecosystem} == facades
+    served = {name.partition("/")[0] for name, c in listed if c.ecosystem}
+    assert served == facades | {"NodeClassifier"}
 
 
 def test_results_are_timed_and_come_one_by_one():
