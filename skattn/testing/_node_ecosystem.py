@@ -280,12 +280,11 @@ def check_parameters_are_left_alone(trial: Trial) -> None:
     """Fit and predict, with the ids of nodes for a table."""
     estimator = trial.make()
     before = estimator.get_params()
-    hashed, public = joblib.hash(before), set(vars(estimator))
+    public = set(vars(estimator))
     _must(estimator.fit(trial.ids, trial.y) is estimator, "fit must return self.")
     after = estimator.get_params()
     changed = [name for name, value in before.items() if after[name] is not value]
     _must(not changed, f"fit replaces the parameters {changed}: it may only read them.")
-    _must(joblib.hash(after) == hashed, "fit changes an object among its parameters.")
     added = {name for name in set(vars(estimator)) - public if name.strip("_") == name}
     _must(not added, f"fit adds {sorted(added)}: name what is fitted with a last '_'.")
     state = dict(vars(estimator))
