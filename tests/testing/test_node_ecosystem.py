@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from itertools import chain
 
 import numpy as np
 import pytest
