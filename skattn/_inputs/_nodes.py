@@ -6,6 +6,7 @@ from copy import copy
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from skattn._graph import Graph
 from skattn._inputs._graph_scaling import GraphScaling
@@ -102,6 +103,11 @@ class NodeEncoder:
         positions : ndarray of int64 of shape (n,)
             Where they are in the graph.
         """
+        if sparse.issparse(X):
+            raise ValueError(
+                f"{self.estimator_name} takes the ids of nodes as X, but X is sparse. "
+                "Sparse features belong into the graph: Graph(edge_index, x=features)."
+            )
         ids = np.asarray(X)
         if ids.ndim > 2 or (ids.ndim == 2 and ids.shape[1] != 1) or not ids.ndim:
             raise ValueError(

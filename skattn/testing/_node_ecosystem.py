@@ -476,7 +476,7 @@ def check_wrong_ids(trial: Trial) -> None:
         ("an unknown id", ids + _N_NODES, (str(_N_NODES),)),
         ("a negative id", ids - 2, ("-2",)),
         ("no rows", ids[:0], ("0 sample",)),
-        ("a sparse array", sparse.csr_array(ids), ("sparse", "shape")),
+        ("a sparse array", sparse.csr_array(ids), ("sparse",)),
     )
     for what, X, words in wrong:
         _must_refuse(partial(trial.make().fit, X, y), *words, what=f"{what} in fit")

@@ -101,6 +101,7 @@ def test_names_in_any_form(ids):
         ([np.nan, 1.0], "integers"),
         (["ann"], "holds strings, but the nodes are named by integers"),
         ([None, 3], "integers"),
+        (sparse.csr_array(np.eye(3)), r"X is sparse\. .*Graph\("),
     ],
 )
 def test_what_is_no_id_is_refused(ids, message):
