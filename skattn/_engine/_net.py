@@ -103,6 +103,13 @@ class Blueprint:
             data = replace(data, input="nodes")
         module = self.architecture.build(data)
         if by_neighbours:
+            if not hasattr(module, "layers"):
+                raise ValueError(
+                    f"The architecture {self.architecture.name!r} cannot take a table: "
+                    "it knows nodes of graphs, and its module has no 'layers' that the "
+                    "nearest rows could be sent through. Choose another one, of "
+                    "skattn.list_architectures(input='table')."
+                )
             module = StarScores(module)
         elif data.input == "nodes":
             module = NodeScores(module)
@@ -544,8 +551,10 @@ def train(
     try:
         net.partial_fit(samples, valid)
     except Exception:
-        # skorch ends training for callbacks only where it succeeds.
-        net.notify("on_train_end", X=samples, y=valid)
+        # skorch ends training for callbacks only where it succeeds. Those that restore
+        # an epoch look for the last one.
+        if len(net.history):
+            net.notify("on_train_end", X=samples, y=valid)
         raise
     finally:
         del net.generator_

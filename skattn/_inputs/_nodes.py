@@ -39,6 +39,12 @@ class NodeEncoder:
         self.architecture_name = architecture.name
         self.estimator_name = type(estimator).__name__
         self.graph = self._check_graph(estimator.graph)
+        if estimator.compile and self.graph.is_sparse:
+            raise ValueError(
+                "compile=True does not work with sparse node features: torch cannot "
+                "compile products with sparse matrices. Set compile=False, or give "
+                "dense features."
+            )
 
     def over(self, graph: Graph) -> NodeEncoder:
         """Make an encoder for nodes of another graph, perhaps one that has grown.
