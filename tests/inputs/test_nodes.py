@@ -26,6 +26,7 @@ class NodeThing:
             "num_neighbors": None,
             "batch_size": "auto",
             "input_scaling": "auto",
+            "compile": False,
         }
         vars(self).update(defaults | params)
 
@@ -132,6 +133,12 @@ def test_edge_features_that_the_architecture_does_not_take_are_refused():
     make(graph)
     with pytest.raises(ValueError, match=r"2 edge features, .*'plain' does not take"):
         make(graph, consumes=("batch",))
+
+
+def test_sparse_features_cannot_be_compiled():
+    make(draw_graph(), compile=True)
+    with pytest.raises(ValueError, match="compile=True does not work with sparse"):
+        make(draw_graph(is_sparse=True), compile=True)
 
 
 def test_over_another_graph():
