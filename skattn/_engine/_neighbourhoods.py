@@ -81,8 +81,7 @@ class NeighbourFinder:
                 taken, counts = self._edges_into(nodes[-1], generator)
                 ends.append(np.repeat(np.arange(start, n_nodes), counts))
                 edges.append(taken)
-                found = self.sources[taken]
-                newest = np.unique(found[place[found] < 0])
+                newest = self._new(self.sources[taken])
                 place[newest] = np.arange(n_nodes, n_nodes + len(newest))
                 nodes.append(newest)
                 start, n_edges = n_nodes, n_edges + len(taken)
@@ -96,6 +95,13 @@ class NeighbourFinder:
                 place[part] = -1
         hops = [(sizes[hop - 1][0], sizes[hop][1]) for hop in range(self.n_hops, 0, -1)]
         return Neighbourhood(np.concatenate(nodes), all_edges, edge_index, tuple(hops))
+
+    def _new(self, found: np.ndarray) -> np.ndarray:
+        """Give those nodes that have no place yet, each once, ascending."""
+        fresh = found[self._place[found] < 0]
+        numbers = np.arange(len(fresh))
+        self._place[fresh] = numbers  # of a node that is there twice, the last stays
+        return np.sort(fresh[self._place[fresh] == numbers])
 
     def _edges_into(
         self, targets: np.ndarray, generator: np.random.Generator | None

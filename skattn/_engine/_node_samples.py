@@ -20,7 +20,7 @@ from skattn._engine._samples import Inputs, Target
 from skattn.nn import sparse_rows
 
 # Edges that a layer computes at once when scores are computed layer by layer.
-_EDGES_AT_ONCE = 1 << 20
+_EDGES_AT_ONCE = 1 << 17
 
 
 class GraphTensors:
@@ -316,12 +316,12 @@ class LayerWalk:
         finder = NeighbourFinder(graph, 1)
         needed = [self.seeds]
         for _ in range(self.n_hops - 1):
-            sources = graph.edge_index[0][edges_into(graph.indptr, needed[-1])]
-            needed.append(np.union1d(needed[-1], sources))
+            needed.append(self._with_sources(needed[-1]))
         scores: Any = None
         place = np.zeros(graph.n_nodes, dtype=np.int64)  # of a node in `scores`
         for layer, targets in zip(layers, reversed(needed), strict=True):
-            parts = []
+            computed: Any = None
+            done = 0
             for chunk in _chunks(graph.indptr, targets):
                 found = finder.find(chunk)
                 if scores is None:
@@ -329,10 +329,23 @@ class LayerWalk:
                 else:
                     x = scores[torch.from_numpy(place[found.nodes]).to(scores.device)]
                 inputs = self.tensors.with_edges(found, x)
-                parts.append(layer(**inputs, n_targets=len(chunk)))
-            scores = torch.cat(parts)
+                part = layer(**inputs, n_targets=len(chunk))
+                if computed is None:
+                    computed = part.new_empty(len(targets), part.shape[1])
+                computed[done : done + len(chunk)] = part
+                done += len(chunk)
+            scores = computed
             place[targets] = np.arange(len(targets))
         return scores
+
+    def _with_sources(self, targets: np.ndarray) -> np.ndarray:
+        """Give some nodes and all that send them messages, ascending."""
+        graph = self.tensors.graph
+        is_needed = np.zeros(graph.n_nodes, dtype=bool)
+        is_needed[targets] = True
+        for chunk in _chunks(graph.indptr, targets):
+            is_needed[graph.edge_index[0][edges_into(graph.indptr, chunk)]] = True
+        return np.flatnonzero(is_needed)
 
 
 def _chunks(indptr: np.ndarray, targets: np.ndarray) -> Iterator[np.ndarray]:
