@@ -33,6 +33,8 @@ class NodeEstimator(SupervisedEstimator):
             raise ValueError("Pass both X_val and y_val, or none of them.")
         if X_val is None:
             return self._fit(X, y, sample_weight)
+        if not np.size(X_val):
+            raise ValueError("X_val holds no node. Leave it out, or give some.")
         if self.early_stopping is False:
             raise ValueError(
                 "X_val is what early stopping looks at, but early_stopping=False. Set "

@@ -226,7 +226,8 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         from skattn._engine._rows import canonical_order
         from skattn._engine._runtime import resolve_device, seeded
 
-        order, hashes = canonical_order(content, target.numbers(y), weight, seed)
+        identity = encoder.identity(content)
+        order, hashes = canonical_order(identity, target.numbers(y), weight, seed)
         content = {name: array[order] for name, array in content.items()}
         y, weight = y[order], weight[order]
         given = np.zeros(len(y), dtype=bool) if given is None else given[order]

@@ -159,8 +159,9 @@ class ClassTarget:
             if len(unknown := np.setdiff1d(column, labels)):
                 raise ValueError(
                     f"y holds the classes {unknown.tolist()}, which are not among the "
-                    f"fitted classes {labels.tolist()}. Name all classes in the first "
-                    "call of partial_fit, or fit anew."
+                    f"fitted classes {labels.tolist()}. Fit anew with all of them "
+                    "(name them in the first call of partial_fit), or leave out these "
+                    "rows."
                 )
             codes[:, number] = np.searchsorted(labels, column)
         return codes

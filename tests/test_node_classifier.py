@@ -563,7 +563,7 @@ def test_early_stopping_is_automatic_from_a_thousand_nodes():
         ({}, {"X_val": TEST, "y_val": LABELS[60:] + 5}, "not among the fitted classes"),
         ({}, {"X_val": [99], "y_val": [0]}, "99"),
         ({}, {"X_val": np.zeros((3, 2)), "y_val": [0, 1, 2]}, r"shape \(3, 2\)"),
-        ({}, {"X_val": [], "y_val": []}, "0 sample"),
+        ({}, {"X_val": [], "y_val": []}, "X_val holds no node"),
     ],
 )
 def test_wrong_nodes_to_stop_by_are_refused(params, given, message):
@@ -713,7 +713,7 @@ def test_a_single_node_of_each_class(mode):
         ([-1], "-1"),
         ([0.0, 1.0], "integers"),
         (["0"], "strings"),
-        ([], "0 sample"),
+        ([], "X_val holds no node"),
     ],
 )
 def test_wrong_ids_are_refused(ids, message):
@@ -822,3 +822,47 @@ def test_the_graph_is_left_alone():
     make(graph=graph, mode="inductive").fit(ids, LABELS[:60]).predict(TEST)
     assert_array_equal(graph.x.toarray(), before[0])
     assert_array_equal(graph.edge_index, before[1])
+
+
+def test_nodes_before_the_training_nodes_do_not_change_an_inductive_fit():
+    """Neither which nodes are held out nor their order goes by positions."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 3)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(int)
+    edges = np.array([(i, i + 1) for i in range(79)])
+    ids = np.arange(100, 180)
+    alone = Graph.from_edges(edges + 100, x, nodes=ids)
+    before = rng.normal(size=(7, 3)).astype(np.float32)
+    grown = Graph.from_edges(
+        np.vstack([edges + 100, [(3, 100), (5, 140)]]),
+        np.vstack([before, x]),
+        nodes=np.append(np.arange(7), ids),
+    )
+    first, second = (
+        NodeClassifier(
+            graph=graph,
+            mode="inductive",
+            early_stopping=True,
+            batch_size=16,
+            max_epochs=3,
+            random_state=0,
+        ).fit(ids, y)
+        for graph in (alone, grown)
+    )
+    for name, weights in first.net_.module_.state_dict().items():
+        assert torch.equal(weights, second.net_.module_.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("names", [str, int])
+def test_the_order_of_nodes_goes_by_their_ids(names):
+    ids = np.array([names(number) for number in range(40)])
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    graph = Graph.from_edges([(ids[i], ids[i + 1]) for i in range(39)], x, nodes=ids)
+    order = np.random.default_rng(1).permutation(40)
+    first, second = (
+        NodeClassifier(graph=graph, max_epochs=2, batch_size=8, random_state=0).fit(
+            ids[rows], (x[:, 0] > 0)[rows]
+        )
+        for rows in (np.arange(40), order)
+    )
+    np.testing.assert_array_equal(first.predict_proba(ids), second.predict_proba(ids))

@@ -70,8 +70,7 @@ def canonical_order(
     Parameters
     ----------
     content : mapping of str to ndarray of shape (n, ...)
-        What the input is made of. Arrays of objects are left out: others stand for
-        them.
+        Numbers that the input is made of, or that stand for it.
     target : ndarray of shape (n,) or (n, n_targets)
         Encoded targets.
     weight : ndarray of shape (n,)
@@ -86,8 +85,7 @@ def canonical_order(
     hashes : ndarray of shape (n,)
         Hashes of the input of the ordered rows, ascending.
     """
-    numbers = [array for array in content.values() if array.dtype != object]
-    hashes = row_hashes(numbers, seed)
+    hashes = row_hashes(content.values(), seed)
     order = np.lexsort((weight, row_hashes([target], seed), hashes))
     return order, hashes[order]
 

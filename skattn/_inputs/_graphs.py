@@ -134,8 +134,7 @@ class GraphListEncoder:
         Returns
         -------
         content : dict of str to ndarray
-            ``graphs`` (n,), and ``digests`` (n, 2) of uint32, which are equal for
-            graphs of equal content.
+            ``graphs`` (n,).
         """
         for what, now, before in (
             ("node", X[0].n_features, self.n_features_),
@@ -146,11 +145,23 @@ class GraphListEncoder:
                     f"X has {now} {what} features, but {self.estimator_name} is "
                     f"expecting {before} {what} features as input."
                 )
-        digests = b"".join(map(_digest, X))
-        return {
-            "graphs": X,
-            "digests": np.frombuffer(digests, dtype=np.uint32).reshape(-1, 2),
-        }
+        return {"graphs": X}
+
+    def identity(self, content: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Give numbers by which graphs are ordered and split.
+
+        Parameters
+        ----------
+        content : dict of str to ndarray
+            From `read`.
+
+        Returns
+        -------
+        numbers : dict of str to ndarray
+            ``digests`` (n, 2) of uint32, which are equal for graphs of equal content.
+        """
+        digests = b"".join(map(_digest, content["graphs"]))
+        return {"digests": np.frombuffer(digests, dtype=np.uint32).reshape(-1, 2)}
 
     def fit_scaling(
         self, content: dict[str, np.ndarray], weight: np.ndarray | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,27 @@ class NodeEncoder:
             ``nodes`` (n,) of int64.
         """
         return {"nodes": X}
+
+    def identity(self, content: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Give numbers by which nodes are ordered and split: ids, or digests of names.
+
+        Parameters
+        ----------
+        content : dict of str to ndarray
+            From `read`.
+
+        Returns
+        -------
+        numbers : dict of str to ndarray
+            ``ids`` (n, ...). Positions would change with the nodes before a node.
+        """
+        ids = self.graph.nodes[content["nodes"]]
+        if ids.dtype.kind in "iu":
+            return {"ids": ids}
+        digests = b"".join(
+            blake2b(str(name).encode(), digest_size=8).digest() for name in ids
+        )
+        return {"ids": np.frombuffer(digests, dtype=np.uint32).reshape(-1, 2)}
 
     def fit_scaling(
         self, content: dict[str, np.ndarray], weight: np.ndarray | None

@@ -38,7 +38,8 @@ def read(graphs, **params):
 
 
 def digest(graph):
-    return tuple(read([graph])[1]["digests"][0])
+    encoder, content = read([graph])
+    return tuple(encoder.identity(content)["digests"][0])
 
 
 # What is a list of graphs
@@ -61,7 +62,6 @@ def test_lists_tuples_and_arrays_of_graphs_are_graph_input():
             ours is theirs
             for ours, theirs in zip(content["graphs"], graphs, strict=True)
         )
-        assert_array_equal(content["digests"], contents[0]["digests"])
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,10 @@ def test_the_order_of_graphs_goes_by_their_content():
     graphs = [path(2 + number % 5, seed=number) for number in range(30)]
     target, weight = np.zeros(30), np.ones(30)
     shuffled = np.random.default_rng(0).permutation(30)
-    content, other = read(graphs)[1], read([graphs[row] for row in shuffled])[1]
+    content, other = (
+        encoder.identity(content)
+        for encoder, content in map(read, (graphs, [graphs[row] for row in shuffled]))
+    )
     order, hashes = canonical_order(content, target, weight, seed=0)
     again, same = canonical_order(other, target, weight, seed=0)
     assert_array_equal(hashes, same)
