@@ -713,7 +713,7 @@ def test_a_single_node_of_each_class(mode):
         ([-1], "-1"),
         ([0.0, 1.0], "integers"),
         (["0"], "strings"),
-        ([], "X_val holds no node"),
+        ([], "0 sample"),
     ],
 )
 def test_wrong_ids_are_refused(ids, message):
