@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from sklearn.model_selection import GridSearchCV
 from sktime.datasets import load_airline
 
@@ -18,6 +19,9 @@ from skattn import (
     AttentionForecaster,
     AttentionRegressor,
     AttentionTimeSeriesClassifier,
+    Graph,
+    NodeClassifier,
+    NodeRegressor,
     record_attention,
 )
 from skattn.architectures import (
@@ -57,6 +61,15 @@ def series():
     rng = np.random.default_rng(0)
     X = [rng.normal(size=(2, 4 + number % 8)) for number in range(24)]
     return X, np.arange(24) % 2
+
+
+def ring(n=60, is_sparse=False, n_edge_features=0, seed=0):
+    """Join nodes to the next but one, whose class they share."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 4)) + (np.arange(n) % 2)[:, None]
+    edges = [(node, (node + 2) % n) for node in range(n)]
+    attr = rng.normal(size=(n, n_edge_features)) if n_edge_features else None
+    return Graph.from_edges(edges, sparse.csr_array(x) if is_sparse else x, attr)
 
 
 def devices_of(estimator):
@@ -249,3 +262,63 @@ def test_training_goes_on_where_there_is_no_cuda_once_told_so(tmp_path):
         tmp_path / "fitted.pickle",
     )
     assert printed.strip() == "2"
+
+
+each_graph_architecture = pytest.mark.parametrize(
+    "architecture", ["gat", "gatv2", "graph_transformer"]
+)
+
+
+@pytest.mark.parametrize("mode", ["transductive", "inductive"])
+@pytest.mark.parametrize("is_sparse", [True, False])
+@each_graph_architecture
+def test_nodes(architecture, is_sparse, mode):
+    graph = ring(is_sparse=is_sparse, n_edge_features=2)
+    ids, y = graph.nodes, np.arange(60) % 2
+    clf, on_cpu = (
+        NodeClassifier(
+            architecture, graph=graph, mode=mode, **{**OPTIONS, "device": device}
+        ).fit(ids[:40], y[:40], X_val=ids[40:50], y_val=y[40:50])
+        for device in ("cuda", "cpu")
+    )
+    assert devices_of(clf) == {"cuda"}
+    expected = on_cpu.predict_proba(ids)
+    assert_allclose(clf.predict_proba(ids), expected, rtol=0, atol=0.2)
+    for record in record_attention(clf):
+        assert isinstance(record.weights, np.ndarray)
+        assert record.weights.shape[0] == record.edge_index.shape[1]
+    again = pickle.loads(pickle.dumps(clf))
+    assert_allclose(again.predict_proba(ids), clf.predict_proba(ids), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+@each_graph_architecture
+def test_sampled_neighbourhoods(architecture, precision):
+    graph = ring(200)
+    reg = NodeRegressor(
+        architecture,
+        graph=graph,
+        num_neighbors=2,
+        batch_size=32,
+        precision=precision,
+        early_stopping=True,
+        **OPTIONS,
+    )
+    reg.fit(graph.nodes, graph.x[:, 0], sample_weight=np.linspace(0.5, 2, 200))
+    assert np.isfinite(reg.predict(graph.nodes)).all()
+
+
+@each_graph_architecture
+def test_tables_by_their_nearest_rows(architecture):
+    X, y = table()
+    assert np.isfinite(classifier(architecture).fit(X, y).predict_proba(X)).all()
+
+
+@each_graph_architecture
+def test_lists_of_graphs(architecture):
+    graphs = [ring(5 + number % 7, seed=number) for number in range(40)]
+    y = np.arange(40) % 2
+    clf = classifier(architecture).fit(graphs, y)
+    assert devices_of(clf) == {"cuda"}
+    assert np.isfinite(clf.predict_proba(graphs)).all()
+    assert record_attention(clf, graphs)[-1].kind == "pooling"
