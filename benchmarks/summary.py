@@ -9,8 +9,10 @@ from pathlib import Path
 
 import airline
 import backtest
+import cora
 import forecast_memory
 import forecast_speed
+import graph_scale
 import imports
 import intervals
 import long_horizon
@@ -34,14 +36,16 @@ TITLES = {
     "forecast_speed": ("Forecasting: time", forecast_speed),
     "forecast_memory": ("Forecasting: memory", forecast_memory),
     "airline": ("Airline, last 36 months held out", airline),
+    "cora": ("Cora, the public split", cora),
+    "graph_scale": ("Graphs up to a million nodes", graph_scale),
 }
 
 
 def origin(results: Results) -> str:
     """Say when, where and with what the rows were measured."""
     last = results.rows[-1]
-    packages = ("torch", "scikit-learn", "sktime", "skattn")
-    versions = ", ".join(f"{name} {last[name]}" for name in packages)
+    packages = ("torch", "torch-geometric", "scikit-learn", "sktime", "skattn")
+    versions = ", ".join(f"{name} {last[name]}" for name in packages if last.get(name))
     place = " + ".join(part for part in (last["cpu"], last.get("gpu")) if part)
     commits = sorted({row["commit"] for row in results.rows if row["commit"]})
     return (
