@@ -332,7 +332,8 @@ def edge_softmax(scores: Tensor, target: Tensor, n_targets: int) -> Tensor:
         scores.detach(), "max", offsets=offsets, axis=0, unsafe=True
     )
     weights = (scores - largest.index_select(0, target)).exp()
-    sums = torch.zeros_like(largest).index_add(0, target, weights)
+    # On CUDA, autocast takes exponentials in full precision.
+    sums = weights.new_zeros(largest.shape).index_add(0, target, weights)
     return weights / sums.index_select(0, target)
 
 

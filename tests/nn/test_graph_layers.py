@@ -163,6 +163,15 @@ def test_softmax_of_huge_scores_is_finite():
     assert weights.flatten().tolist() == [0.5, 0.5, 0.0, 1.0]
 
 
+def test_softmax_where_autocast_takes_exponentials_in_full_precision(monkeypatch):
+    exp = torch.Tensor.exp  # as on CUDA
+    monkeypatch.setattr(torch.Tensor, "exp", lambda scores: exp(scores.float()))
+    scores = torch.tensor([[1.0], [2.0], [3.0]]).bfloat16()
+    weights = edge_softmax(scores, torch.tensor([0, 0, 1]), 2)
+    expected = softmax_by_loops(scores.float().numpy(), np.array([0, 0, 1]))
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+
+
 def test_gradients_of_softmax():
     def weights(scores):
         return edge_softmax(scores, EDGES[1], N_TARGETS)
