@@ -111,12 +111,14 @@ class NeighbourFinder:
         counts = self.indptr[targets + 1] - first
         if self.limit is None or generator is None:
             return edges_into(self.indptr, targets), counts
+        is_crowded = counts > self.limit
         kept = np.minimum(counts, self.limit)
-        chosen = np.tile(np.arange(self.limit), (len(targets), 1))
-        crowded = np.flatnonzero(counts > self.limit)
-        chosen[crowded] = np.sort(_draw(counts[crowded], self.limit, generator), axis=1)
-        inside = np.arange(self.limit) < kept[:, None]
-        return (first[:, None] + chosen)[inside], kept
+        edges = _ranges(first, kept)
+        if is_crowded.any():
+            drawn = np.sort(_draw(counts[is_crowded], self.limit, generator), axis=1)
+            sampled = first[is_crowded, None] + drawn
+            edges[np.repeat(is_crowded, kept)] = sampled.ravel()
+        return edges, kept
 
 
 def edges_into(indptr: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -135,7 +137,11 @@ def edges_into(indptr: np.ndarray, targets: np.ndarray) -> np.ndarray:
         Positions of edges.
     """
     first = indptr[targets]
-    counts = indptr[targets + 1] - first
+    return _ranges(first, indptr[targets + 1] - first)
+
+
+def _ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Count up from each first number, and join the results."""
     ends = counts.cumsum()
     shift = np.repeat(first - (ends - counts), counts)
     return np.arange(len(shift)) + shift
