@@ -299,6 +299,7 @@ class LayerWalk:
         self.seeds = seeds
         self.n_hops = n_hops
 
+    @torch.compiler.disable  # its NumPy would be traced, anew for each set of nodes
     def run(self, layers: Any) -> Tensor:
         """Compute the scores.
 

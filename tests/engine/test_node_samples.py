@@ -287,6 +287,15 @@ def test_a_layer_takes_a_bounded_number_of_edges_at_once(monkeypatch, at_once):
         assert len(n_edges) <= (400 + 40) // at_once + 1
 
 
+def test_a_compiled_module_walks_as_any_other(monkeypatch):
+    monkeypatch.setattr(_node_samples, "_EDGES_AT_ONCE", 10)
+    graph = draw_graph()
+    net = net_for(graph)
+    compiled = torch.compile(net, backend="eager")
+    samples = NodeSamples(tensors_of(graph), NODES, n_hops=2)
+    close(infer(samples, compiled), whole_scores(graph, net)[NODES])
+
+
 def test_a_layer_computes_no_node_in_vain():
     # A path: node 3 hears 2, which hears 1, which hears 0.
     graph = Graph.from_edges(
