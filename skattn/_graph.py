@@ -306,8 +306,9 @@ default=None
         TypeError
             If `graph` is no networkx graph.
         ValueError
-            If there may be several edges from one node to another, if an attribute is
-            missing, and as the class does.
+            If there may be several edges from one node to another, if a node is
+            something else than an integer or a string, if an attribute is missing, and
+            as the class does.
         """
         if not hasattr(graph, "is_multigraph"):
             raise TypeError(
@@ -321,6 +322,13 @@ default=None
                 "edges from one node to another. Turn it into a simple one: "
                 f"networkx.{simple}(graph) keeps the last edge of each pair."
             )
+        for node in graph.nodes:
+            if not isinstance(node, numbers.Integral | str):
+                raise ValueError(
+                    f"Graph: the node {node!r} is of type {type(node).__name__}, but "
+                    "nodes are named either by integers or by strings. Rename them: "
+                    "networkx.convert_node_labels_to_integers(graph)."
+                )
         x = edge_attr = None
         if node_features:
             names, found = _split(graph.nodes(data=True), 1)
@@ -721,7 +729,7 @@ def _read_floats(values: Any, what: str) -> Any:
         array = np.asarray(values)
         if array.dtype.kind == "O":
             array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"Graph: {what} holds something that is no number: {error}."
         ) from error
@@ -952,6 +960,8 @@ def _array_of(tensor: Any) -> Any:
     if tensor is None:
         return None
     tensor = tensor.detach().cpu()
+    if str(tensor.dtype) == "torch.bfloat16":  # which NumPy does not know
+        tensor = tensor.float()
     layout = str(tensor.layout)
     if layout == "torch.sparse_coo":
         tensor = tensor.coalesce()

@@ -591,6 +591,7 @@ def test_finite_features_whose_sum_is_not():
             "x holds something that is no n",
         ),
         ([[1.0], [1.0, 2.0]], "x holds something that is no number"),
+        ([[10**400]], "x holds something that is no number"),
     ],
 )
 def test_wrong_features(x, message):
@@ -766,8 +767,11 @@ def test_wrong_networkx_graphs():
         Graph.from_networkx(nx.MultiGraph([(0, 1)]))
     with pytest.raises(ValueError, match=r"networkx.DiGraph\(graph\) keeps the last"):
         Graph.from_networkx(nx.MultiDiGraph([(0, 1)]))
-    with pytest.raises(ValueError, match="nodes has the dtype mixed"):
-        Graph.from_networkx(nx.grid_graph((2, "ab")))
+    for names in ((2, "ab"), (2, 3)):  # pairs
+        with pytest.raises(
+            ValueError, match=r"node .* of type tuple.*convert_node_labels_to_integers"
+        ):
+            Graph.from_networkx(nx.grid_graph(names))
     with pytest.raises(ValueError, match="has a node at least"):
         Graph.from_networkx(nx.Graph())
     with pytest.raises(TypeError, match="of type ndarray, but must be a networkx"):
@@ -785,6 +789,8 @@ def test_data_of_torch_geometric(layout):
     assert_same(graph, Graph(BOTH, X.astype(np.float32)))
     assert graph.is_sparse == (layout != "dense")
     assert not hasattr(graph, "y")
+    data.x = data.x.bfloat16()  # which NumPy does not know
+    assert_same(Graph.from_data(data), graph)
 
 
 def test_directions_of_data():
