@@ -129,9 +129,9 @@ default="from_dtype"
     length), NaN where a value is missing, or a list of arrays of shape (n_channels,
     length) with lengths of their own; NaN at the end of a series counts as padding.
 
-    Graphs are a list, or an array of objects, of `Graph` with equal numbers of dense
-    features of nodes, and of edges where the architecture takes them. It pools the
-    nodes of each graph by attention. Equal graphs are those with equal arrays: to
+    Graphs are a list, an array of objects or a Series of `Graph` with equal numbers of
+    dense features of nodes, and of edges where the architecture takes them. It pools
+    the nodes of each graph by attention. Equal graphs are those with equal arrays: to
     number nodes in another way makes another sample. Scores of a graph do not depend on
     the others that are predicted with it, apart from rounding (1e-6 of their size in
     single precision); those of rows and series are equal to the bit.

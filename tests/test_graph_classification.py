@@ -8,6 +8,7 @@ they were, seeds, and predictions that do not depend on their company.
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -180,12 +181,13 @@ def test_several_targets():
 # Which lists
 
 
-def test_lists_tuples_and_arrays_are_alike():
+def test_lists_tuples_arrays_and_columns_are_alike():
     X, y = marked()
     array = np.empty(len(X), dtype=object)
     array[:] = X
     expected = make().fit(X, y).predict_proba(X)
-    for same in (tuple(X), array):
+    column = pd.Series(X, index=np.arange(len(X))[::-1])
+    for same in (tuple(X), array, column):
         assert_array_equal(make().fit(same, y).predict_proba(same), expected)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from skattn._graph import Graph
 from skattn._inputs._graphs import GraphListEncoder
@@ -35,8 +36,8 @@ def input_of(X: Any) -> str:
     -------
     input : {"table", "series", "graph"}
         ``"series"`` for an array with three axes or a list of arrays with two,
-        ``"graph"`` for a list or an array with a `Graph` in it; all else is treated,
-        and if need be refused, as a table.
+        ``"graph"`` for a list, an array or a Series with a `Graph` in it; all else is
+        treated, and if need be refused, as a table.
     """
     if isinstance(X, Graph) or _holds_graph(X):
         return "graph"
@@ -48,6 +49,8 @@ def input_of(X: Any) -> str:
 
 
 def _holds_graph(X: Any) -> bool:
+    if isinstance(X, pd.Series):
+        X = X.to_numpy()
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim:
         X = list(X.flat[: len(X)])
     return isinstance(X, (list, tuple)) and any(isinstance(each, Graph) for each in X)
