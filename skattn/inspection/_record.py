@@ -25,7 +25,7 @@ class AttentionRecord:
         much the target of each edge attends to its source.
     queries, keys : list of str
         Names of the positions: columns, time steps, channels, steps of the horizon,
-        nodes.
+        nodes (all of the graph, integers too as strings).
     normalised : bool
         Whether the weights over the keys of a query sum to one.
     edge_index : ndarray of int64 of shape (2, n_edges), optional
@@ -33,6 +33,11 @@ class AttentionRecord:
         among the queries.
     sample : ndarray of int64 of shape (n_edges,), optional
         Of a list of graphs, which of them each edge belongs to.
+
+    Attributes
+    ----------
+    self_loops : ndarray of bool of shape (n_edges,)
+        Of attention along edges, which of them join a node with itself.
     """
 
     layer: str
