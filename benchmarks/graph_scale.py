@@ -285,21 +285,23 @@ def measure_making(args: argparse.Namespace) -> dict[str, float]:
 
 def table(results: Results) -> tuple[list[str], list[list[str]]]:
     """Give medians over runs, a row for each size."""
-    header = ["architecture", "nodes", "edges", "largest degree", "neighbours", "runs"]
-    header += ["ms a step", "CPU ms", "in sampling", "and gathering"]
+    header = ["architecture", "nodes", "edges", "largest degree", "neighbours", "steps"]
+    header += ["runs", "ms a step", "CPU ms", "in sampling", "and gathering"]
     header += ["predict all (s)", "CPU s"]
     header += ["1,000 nodes (s)", "accuracy", "linear", "graph (MB)"]
     header += ["fit (MB)", "predict (MB)"]
     rows = []
-    for key, found in results.groups(*KEY[:-1]).items():
+    groups = results.groups(*KEY[:-1]).items()
+    for key, found in sorted(groups, key=lambda group: int(group[0][1])):
 
         def median(name: str, found: list[dict[str, str]] = found) -> float:
             return quartiles(float(row[name]) for row in found)[1]
 
-        architecture, nodes, neighbours = key[:3]
+        architecture, nodes, neighbours, steps = key[:4]
         rows.append(
             [architecture, f"{int(nodes):,}", f"{median('edges'):,.0f}"]
-            + [f"{median('largest_degree'):,.0f}", neighbours, str(len(found))]
+            + [f"{median('largest_degree'):,.0f}", neighbours, steps]
+            + [str(len(found))]
             + [f"{1e3 * median('step_seconds'):.0f}"]
             + [f"{1e3 * median('fit_cpu_seconds') / median('steps_done'):.0f}"]
             + [f"{100 * median(f'{name}_share'):.0f} %" for name in ("find", "gather")]
