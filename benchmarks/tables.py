@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import skorch  # noqa: F401  (where torch-geometric is installed, it loads it: warnings)
 from _results import Results, as_text, options, spread, use_threads
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import (
