@@ -110,6 +110,21 @@ def test_the_number_of_neighbours_matters():
     assert skattn.record_attention(many, X)[0].weights.shape[-1] == 21
 
 
+@pytest.mark.parametrize("architecture", ["gat", "gatv2", "graph_transformer"])
+def test_beside_a_linear_model_all_weights_learn(architecture):
+    X, y = moons_in_noise()
+    clf = AttentionClassifier(
+        architecture,
+        linear_skip=True,
+        early_stopping=False,
+        max_epochs=3,
+        random_state=0,
+    ).fit(X, y)
+    for name, weight in clf.net_.module_.module.named_parameters():
+        if weight.dim() > 1:
+            assert (weight != 0).any(dim=1).all(), name
+
+
 @pytest.mark.parametrize("architecture", ["gat", "graph_transformer"])
 def test_attention_over_the_row_and_its_neighbours(architecture):
     X, y = moons_in_noise()

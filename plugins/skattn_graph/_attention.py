@@ -84,6 +84,12 @@ class EdgeAttention(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def head(self) -> nn.Module:
+        """What maps the sources to values. Where it is zero, so is `forward`, but the
+        scores of the edges are not, and so all weights go on to learn."""
+        raise NotImplementedError
+
     def forward(
         self,
         x: Tensor,
@@ -197,7 +203,7 @@ class _NodeStack(nn.Module):
 
     @property
     def head(self) -> nn.Module:
-        return self.layers[-1]
+        return self.layers[-1].head  # type: ignore[return-value]
 
     def forward(
         self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None

@@ -148,6 +148,10 @@ class _GATLayer(EdgeAttention):
             else None
         )
 
+    @property
+    def head(self) -> nn.Module:
+        return self.project
+
     def score(
         self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None, n_targets: int
     ) -> tuple[Tensor, Tensor]:

@@ -146,6 +146,10 @@ class _GATv2Layer(EdgeAttention):
         self.weight_score = nn.Parameter(torch.empty(num_heads, head_width))
         nn.init.xavier_uniform_(self.weight_score)
 
+    @property
+    def head(self) -> nn.Module:
+        return self.project_source
+
     def score(
         self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None, n_targets: int
     ) -> tuple[Tensor, Tensor]:

@@ -132,7 +132,7 @@ class _ForNodes(nn.Module):
 
     @property
     def head(self) -> nn.Module:
-        return self.layers[-1]
+        return self.layers[-1].head  # type: ignore[return-value]
 
     def forward(
         self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None
@@ -195,14 +195,23 @@ class _Layer(nn.Module):
         self.name = name
         joined = head_width * params.num_heads
         width = head_width if is_last else joined
-        self.sizes = (joined, width)
-        self.project_query_residual = NodeLinear(in_features, joined + width)
+        self.project_query = NodeLinear(in_features, joined)
+        self.project_residual = NodeLinear(in_features, width)
         self.project_key_value = NodeLinear(in_features, 2 * joined)
         self.project_edge = (
             nn.Linear(data.n_edge_features, joined) if data.n_edge_features else None
         )
         self.gate = nn.Linear(3 * width, 1, bias=False)
         self.norm = None if is_last else nn.LayerNorm(width)
+
+    @property
+    def head(self) -> nn.Module:
+        """All that a last layer's scores are made of. Where it is zero, so are they,
+        but queries are not: with keys of zero as well, neither would ever learn."""
+        parts: list[nn.Module] = [self.project_residual, self.project_key_value]
+        if self.project_edge is not None:
+            parts.append(self.project_edge)
+        return nn.ModuleList(parts)
 
     def forward(
         self,
@@ -213,8 +222,8 @@ class _Layer(nn.Module):
     ) -> Tensor:
         """Compute the next features of the first `n_targets` nodes."""
         x = node_dropout(x, self.dropout, self.training)
-        of_targets = self.project_query_residual(first_nodes(x, n_targets))
-        q, r = of_targets.split(self.sizes, dim=1)
+        targets = first_nodes(x, n_targets)
+        q, r = self.project_query(targets), self.project_residual(targets)
         k, v = self.project_key_value(x).chunk(2, dim=1)
         q, k, v = self._split(q), self._split(k), self._split(v)
         m = self._attend(q, k, v, edge_index, edge_attr)  # (targets, heads, d)

@@ -70,8 +70,8 @@ def softmax(scores):
 def layer(state, prefix, x, edges, edge_attr, n_heads, is_last):
     """Compute one node and one head after the other; return weights too."""
     key, value = np.split(linear(state, f"{prefix}.project_key_value", x), 2, axis=1)
-    both = linear(state, f"{prefix}.project_query_residual", x)
-    query, r = np.split(both, [key.shape[1]], axis=1)
+    query = linear(state, f"{prefix}.project_query", x)
+    r = linear(state, f"{prefix}.project_residual", x)
     edge = np.zeros((edges.shape[1], query.shape[1]))
     if edge_attr is not None:
         edge = linear(state, f"{prefix}.project_edge", edge_attr)
@@ -184,15 +184,17 @@ def test_a_node_without_edges_keeps_what_it_is():
     module, inputs = build(params, PLAIN), inputs_of(PLAIN)
     state = {name: value.numpy() for name, value in module.state_dict().items()}
     name = "layers.0"
-    r = linear(state, f"{name}.project_query_residual", inputs["x"][5])[2:]
+    r = linear(state, f"{name}.project_residual", inputs["x"][5])
     gate = linear(state, f"{name}.gate", np.concatenate([0 * r, r, -r]))
     expected = r / (1 + np.exp(-gate))
     np.testing.assert_allclose(run(module, inputs)[0][5], expected, atol=1e-12)
 
 
 def test_the_head_is_the_last_learned_map():
-    nodes = GraphTransformer(d_model=8, num_layers=2).build(NODES)
-    assert nodes.head is nodes.layers[1]
+    nodes = build(GraphTransformer(d_model=8, num_layers=2), NODES)
+    for parameter in nodes.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    assert not run(nodes, inputs_of(NODES))[0].any()
     assert GraphTransformer().build(GRAPHS).head.out_features == 3
 
 

@@ -111,23 +111,19 @@ def test_graph_transformer(number):
     joined = 2 * width
     key, value = layer.project_key_value.weight.split(joined)
     key_bias, value_bias = layer.project_key_value.bias.split(joined)
-    of_targets = layer.project_query_residual
-    sizes = [joined, len(of_targets.weight) - joined]
-    query, residual = of_targets.weight.split(sizes)
-    query_bias, residual_bias = of_targets.bias.split(sizes)
     # Theirs has no bias for edges: keys and values of ours share it with the nodes.
     edge_bias = layer.project_edge.bias
     copy_weights(
         [
-            (theirs.lin_query.weight, query),
-            (theirs.lin_query.bias, query_bias),
+            (theirs.lin_query.weight, layer.project_query.weight),
+            (theirs.lin_query.bias, layer.project_query.bias),
             (theirs.lin_key.weight, key),
             (theirs.lin_key.bias, key_bias + edge_bias),
             (theirs.lin_value.weight, value),
             (theirs.lin_value.bias, value_bias + edge_bias),
             (theirs.lin_edge.weight, layer.project_edge.weight),
-            (theirs.lin_skip.weight, residual),
-            (theirs.lin_skip.bias, residual_bias),
+            (theirs.lin_skip.weight, layer.project_residual.weight),
+            (theirs.lin_skip.bias, layer.project_residual.bias),
             (theirs.lin_beta.weight, layer.gate.weight),
         ]
     )
