@@ -251,6 +251,28 @@ def serves(
     return input == "table" and task in architecture.supports.get("nodes", ())
 
 
+def served_tasks(
+    architecture: Architecture | type[Architecture],
+) -> dict[str, list[str]]:
+    """List what an architecture serves.
+
+    Parameters
+    ----------
+    architecture : Architecture or type
+        Whose class keeps the contract.
+
+    Returns
+    -------
+    tasks : dict of str to list of str
+        From each kind of input to its tasks; see `serves`.
+    """
+    found = {
+        kind: sorted(task for task in TASKS if serves(architecture, task, kind))
+        for kind in INPUTS
+    }
+    return {kind: tasks for kind, tasks in found.items() if tasks}
+
+
 def _restore(distribution: str, version: str, value: str) -> Architecture:
     """Make an empty instance of a pickled architecture, or say which plugin it needs.
 

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
-from skattn._architecture import Architecture, serves
+from skattn._architecture import Architecture, served_tasks, serves
 from skattn._registry import resolve
 
 DEFAULT_ARCHITECTURE = "self_attention"
@@ -168,8 +168,7 @@ def fitted_architecture(architecture: Any, task: str, input: str) -> Architectur
     found = clone(resolve(architecture))
     if not serves(found, task, input):
         served = "; ".join(
-            f"{kind}: {', '.join(sorted(tasks))}"
-            for kind, tasks in sorted(found.supports.items())
+            f"{kind}: {', '.join(tasks)}" for kind, tasks in served_tasks(found).items()
         )
         raise ValueError(
             f"The architecture {found.name!r} does not support {task} of {input} "

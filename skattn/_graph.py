@@ -35,7 +35,8 @@ class Graph:
 default=None
         Features of the edges, in the order of `edge_index`.
     nodes : array-like of shape (n_nodes,), default=None
-        Name of each node: all integers or all strings, each once. None counts from 0.
+        Name of each node: all integers or all strings, each once. None takes the index
+        of `x` where that is a DataFrame with one, and else counts from 0.
     n_nodes : int, default=None
         Needed where neither `x` nor `nodes` tells.
     directed : bool, default=False
@@ -181,8 +182,8 @@ default=None
 default=None
             Features of the edges, in the order of `edges`.
         nodes : array-like of shape (n_nodes,), default=None
-            Name of each node: all integers or all strings, each once. None counts
-            from 0.
+            Name of each node: all integers or all strings, each once. None takes the
+            index of `x` where that is a DataFrame with one, and else counts from 0.
         n_nodes : int, default=None
             Needed where neither `x` nor `nodes` tells.
         directed : bool, default=False
@@ -235,8 +236,8 @@ default=None
 default=None
             Features of the nodes, in the order of `nodes`.
         nodes : array-like of shape (n_nodes,), default=None
-            Name of each node: all integers or all strings, each once. None counts
-            from 0.
+            Name of each node: all integers or all strings, each once. None takes the
+            index of `x` where that is a DataFrame with one, and else counts from 0.
         directed : bool, default=False
             Whether `adjacency` may differ from its transpose.
 
@@ -632,6 +633,9 @@ def _read_nodes(
         not isinstance(n_nodes, numbers.Integral) or isinstance(n_nodes, bool)
     ):
         raise TypeError(f"Graph: n_nodes={n_nodes!r} must be an integer, or None.")
+    if nodes is None and isinstance(x, pd.DataFrame):
+        # A frame that names its rows names the nodes.
+        nodes = None if x.index.equals(pd.RangeIndex(len(x))) else x.index
     names = None if nodes is None else _read_names(nodes)
     if x is not None:
         x = _read_floats(x, "x")

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 
 from skattn._base import DEFAULT_GRAPH_ARCHITECTURE
 from skattn._nodes import NodeEstimator
@@ -73,8 +74,9 @@ default="squared_error"
         Epochs without improvement before training stops.
     input_scaling : {"auto", "standard", "l1"} or None, default="auto"
         Scaling of the node features: zero mean and unit variance, each node divided by
-        the sum of its absolute features, or none. ``"auto"`` takes ``"l1"`` for sparse
-        features and ``"standard"`` for dense ones, learned from what `mode` lets
+        the sum of its absolute features, or none. ``"auto"`` takes ``"l1"`` for bags of
+        words, which are sparse or have more than nine zeros in ten and no negative
+        number, and ``"standard"`` for all others, learned from what `mode` lets
         training see. Edge features are standardised unless it is None.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for the best that
@@ -255,3 +257,27 @@ default="squared_error"
         """
         predictions = self._predict_nodes(X, graph)
         return self._target.decode(predictions)
+
+    def score(
+        self, X: Any, y: Any, sample_weight: Any = None, graph: Any = None
+    ) -> float:
+        """Compute the coefficient of determination of predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, 1) or (n,)
+            Ids of nodes.
+        y : array-like of shape (n,) or (n, n_targets)
+            Their numbers.
+        sample_weight : array-like of shape (n,), optional
+            Weights.
+        graph : Graph, optional
+            As in `predict`.
+
+        Returns
+        -------
+        score : float
+            At most 1; of several targets, their mean.
+        """
+        predictions = self.predict(X, graph)
+        return float(r2_score(y, predictions, sample_weight=sample_weight))

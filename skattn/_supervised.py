@@ -335,6 +335,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             validate_data(self, X, skip_check_array=True, reset=is_new)
         X = checked
         y = target.check(y)
+        check_consistent_length(X, y)
         if sample_weight is not None:
             weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True

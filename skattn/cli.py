@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from skattn import _registry
-from skattn._architecture import INPUTS, TASKS, Architecture
+from skattn._architecture import INPUTS, TASKS, Architecture, served_tasks
 from skattn.exceptions import PluginError, PluginWarning
 
 
@@ -179,7 +179,7 @@ def _source(origin: _registry.Origin | None) -> dict[str, str | None]:
 
 
 def _supports(cls: type[Architecture]) -> dict[str, list[str]]:
-    return {kind: sorted(tasks) for kind, tasks in cls.supports.items()}
+    return served_tasks(cls)
 
 
 def _range(cls: type[Architecture], name: str) -> dict[str, Any] | None:

@@ -945,3 +945,14 @@ def test_no_loop_goes_over_a_million_edges(nodes):
     assert_array_equal(np.diff(whole.indptr), np.bincount(whole.edge_index[1]))
     assert part.n_nodes == n_nodes // 2
     assert np.isin(part.edge_attr, attr).all()
+
+
+def test_a_frame_with_an_index_names_the_nodes():
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=["u", "v", "w"])
+    graph = Graph.from_edges([("u", "w")], frame)
+    assert graph.nodes.tolist() == ["u", "v", "w"]
+    assert graph.edge_index.tolist() == [[2, 0], [0, 2]]
+    plain = Graph.from_edges([(0, 2)], frame.reset_index(drop=True))
+    assert plain.nodes.tolist() == [0, 1, 2]
+    other = Graph.from_edges([(5, 6)], frame, nodes=[5, 6, 7])
+    assert other.nodes.tolist() == [5, 6, 7]

@@ -711,7 +711,7 @@ def test_a_single_node_of_each_class(mode):
         (GRAPH.x, r"X has shape \(90, 3\)\. The features"),
         ([3, 90], "90"),
         ([-1], "-1"),
-        ([0.0, 1.0], "integers"),
+        ([0.0, 1.0], "holds float64 numbers"),
         (["0"], "strings"),
         ([], "0 sample"),
     ],
@@ -866,3 +866,19 @@ def test_the_order_of_nodes_goes_by_their_ids(names):
         for rows in (np.arange(40), order)
     )
     np.testing.assert_array_equal(first.predict_proba(ids), second.predict_proba(ids))
+
+
+def test_scores_of_a_graph_that_has_grown():
+    graph, y = planted()
+    ids = graph.nodes
+    clf = NodeClassifier(graph=graph, max_epochs=5, random_state=0).fit(ids, y)
+    other = Graph(graph.edge_index, -graph.x, graph.edge_attr, nodes=ids)
+    expected = (clf.predict(ids, graph=other) == y).mean()
+    assert clf.score(ids, y, graph=other) == expected
+    assert clf.score(ids, y) > expected
+
+
+def test_features_instead_of_ids_are_told_apart():
+    graph, y = planted()
+    with pytest.raises(ValueError, match="holds float64 numbers: features .* scaler"):
+        NodeClassifier(graph=graph).fit(np.linspace(0, 1, len(y)), y)

@@ -22,6 +22,38 @@ from skattn.nn import (
 )
 
 
+# Nodes with so many features mostly are bags of words.
+_MANY_FEATURES = 256
+
+
+def dropout_rates(
+    params: Any, data: DataSpec, of_many: tuple[float, float]
+) -> tuple[float, float]:
+    """Choose the rates that a user leaves open.
+
+    Parameters
+    ----------
+    params : Architecture
+        With `dropout` and `attention_dropout`, each perhaps None.
+    data : DataSpec
+        What the data look like.
+    of_many : tuple of float
+        Both rates where nodes have 256 features or more; where they have fewer, 0.1
+        and 0.
+
+    Returns
+    -------
+    dropout, attention_dropout : float
+        What is not None, and else the rate chosen.
+    """
+    chosen = of_many if data.n_features >= _MANY_FEATURES else (0.1, 0.0)
+    given = (params.dropout, params.attention_dropout)
+    first, second = (
+        rate if each is None else each for each, rate in zip(given, chosen, strict=True)
+    )
+    return first, second
+
+
 class EdgeAttention(nn.Module):
     r"""Attention of each node over its in-edges and itself; a subclass scores them.
 
@@ -173,6 +205,7 @@ def stack(
         Untrained.
     """
     for_nodes = data.input == "nodes"
+    dropout, attention_dropout = dropout_rates(params, data, of_many=(0.6, 0.6))
     layers = nn.ModuleList()
     in_features = data.n_features
     for number in range(params.num_layers):
@@ -184,8 +217,8 @@ def stack(
                 params.output_heads if is_last else params.num_heads,
                 data.n_outputs if is_last else params.hidden_size,
                 negative_slope=params.negative_slope,
-                dropout=params.dropout,
-                attention_dropout=params.attention_dropout,
+                dropout=dropout,
+                attention_dropout=attention_dropout,
                 layer=f"layers.{number}",
                 is_last=is_last,
             )

@@ -37,10 +37,12 @@ class GAT(Architecture):
         Layers, so the distance in edges over which nodes see each other.
     output_heads : int, default=1
         Heads of the last layer of scores of nodes, which are averaged.
-    dropout : float, default=0.6
-        Probability of dropping a feature of a node before each layer.
-    attention_dropout : float, default=0.6
-        Probability of dropping an attention weight.
+    dropout : float or None, default=None
+        Probability of dropping a feature of a node before each layer. None takes 0.6,
+        as in the paper, from 256 features (bags of words), and 0.1 below.
+    attention_dropout : float or None, default=None
+        Probability of dropping an attention weight. None takes 0.6 from 256 features,
+        as in the paper, and 0 below.
     negative_slope : float, default=0.2
         Slope of LeakyReLU below zero.
 
@@ -100,8 +102,8 @@ class GAT(Architecture):
         num_heads: int = 8,
         num_layers: int = 2,
         output_heads: int = 1,
-        dropout: float = 0.6,
-        attention_dropout: float = 0.6,
+        dropout: float | None = None,
+        attention_dropout: float | None = None,
         negative_slope: float = 0.2,
     ) -> None:
         self.hidden_size = hidden_size

@@ -19,6 +19,7 @@ from skattn.nn import (
     node_dropout,
     record,
 )
+from skattn_graph._attention import dropout_rates
 
 
 class GraphTransformer(Architecture):
@@ -52,12 +53,13 @@ class GraphTransformer(Architecture):
         Heads of each layer.
     num_layers : int, default=2
         Layers, which is how many edges away a node sees; in the paper 3 to 7.
-    dropout : float, default=0.8
-        Probability of dropping a feature of a node before each layer. That much suits
-        bags of words and few labels, as in Cora; less suits few features or many
-        labels.
-    attention_dropout : float, default=0.3
-        Probability of dropping an attention weight.
+    dropout : float or None, default=None
+        Probability of dropping a feature of a node before each layer. None takes 0.8
+        from 256 features, which suits bags of words and few labels, as in Cora, and
+        0.1 below.
+    attention_dropout : float or None, default=None
+        Probability of dropping an attention weight. None takes 0.3 from 256 features,
+        and 0 below.
 
     References
     ----------
@@ -95,8 +97,8 @@ class GraphTransformer(Architecture):
         d_model: int = 64,
         num_heads: int = 4,
         num_layers: int = 2,
-        dropout: float = 0.8,
-        attention_dropout: float = 0.3,
+        dropout: float | None = None,
+        attention_dropout: float | None = None,
     ) -> None:
         self.d_model = d_model
         self.num_heads = num_heads
@@ -190,8 +192,9 @@ class _Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.num_heads = params.num_heads
-        self.dropout = params.dropout
-        self.drop_weights = LeanDropout(params.attention_dropout)
+        rates = dropout_rates(params, data, of_many=(0.8, 0.3))
+        self.dropout, attention_dropout = rates
+        self.drop_weights = LeanDropout(attention_dropout)
         self.name = name
         joined = head_width * params.num_heads
         width = head_width if is_last else joined

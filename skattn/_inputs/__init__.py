@@ -36,8 +36,9 @@ def input_of(X: Any) -> str:
     -------
     input : {"table", "series", "graph"}
         ``"series"`` for an array with three axes or a list of arrays with two,
-        ``"graph"`` for a list, an array or a Series with a `Graph` in it; all else is
-        treated, and if need be refused, as a table.
+        ``"graph"`` for a list, an array or a Series with a `Graph` in it, or with one
+        of another library, which is then refused; all else is treated, and if need be
+        refused, as a table.
     """
     if isinstance(X, Graph) or _holds_graph(X):
         return "graph"
@@ -53,7 +54,14 @@ def _holds_graph(X: Any) -> bool:
         X = X.to_numpy()
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim:
         X = list(X.flat[: len(X)])
-    return isinstance(X, (list, tuple)) and any(isinstance(each, Graph) for each in X)
+    return isinstance(X, (list, tuple)) and any(map(_is_graph, X))
+
+
+def _is_graph(value: Any) -> bool:
+    """Tell a graph of ours, of networkx or of torch-geometric from anything else."""
+    return isinstance(value, Graph) or any(
+        hasattr(type(value), name) for name in ("is_directed", "has_self_loops")
+    )
 
 
 def make_encoder(estimator: Any, input: str, architecture: Any) -> Any:

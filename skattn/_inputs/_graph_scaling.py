@@ -18,8 +18,9 @@ class GraphScaling:
     ----------
     scaling : {"auto", "standard", "l1"} or None
         Zero mean and unit variance of each feature; features of each node divided by
-        the sum of their absolute values; or nothing. ``"auto"`` takes ``"l1"`` for
-        sparse features and ``"standard"`` for dense ones. Features of edges are
+        the sum of their absolute values; or nothing. ``"auto"`` takes ``"l1"`` for bags
+        of words: sparse features, or dense ones without negative numbers and with more
+        than nine zeros in ten; ``"standard"`` for all others. Features of edges are
         standardised, unless it is None.
     """
 
@@ -44,7 +45,7 @@ class GraphScaling:
         is_sparse = sparse.issparse(x)
         self.scaling_ = self.scaling
         if self.scaling == "auto":
-            self.scaling_ = "l1" if is_sparse else "standard"
+            self.scaling_ = "l1" if is_sparse or _is_bag(x) else "standard"
         if self.scaling_ == "standard":
             if is_sparse:
                 raise ValueError(
@@ -91,3 +92,8 @@ class GraphScaling:
         if self.edge_scaler_ is None:
             return edge_attr
         return self.edge_scaler_.transform(edge_attr)
+
+
+def _is_bag(x: np.ndarray) -> bool:
+    """Tell whether features count things of which most nodes have none."""
+    return bool(np.count_nonzero(x) < 0.1 * x.size and x.min() >= 0)

@@ -72,9 +72,9 @@ class GraphListEncoder:
     def _check_graph(self, number: int, graph: Any) -> None:
         if not isinstance(graph, Graph):
             raise TypeError(
-                f"Element {number} of X is of type {type(graph).__name__}, but "
-                f"{self.estimator_name} was given graphs beside it. All elements must "
-                "be skattn.Graph."
+                f"Element {number} of X is of type {type(graph).__name__}, but to "
+                f"{self.estimator_name} all graphs must be skattn.Graph: see "
+                "Graph.from_networkx and Graph.from_data."
             )
         if not graph.n_features:
             raise ValueError(

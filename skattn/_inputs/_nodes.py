@@ -127,6 +127,12 @@ class NodeEncoder:
                 f"{self.estimator_name}: X has 0 sample(s) (shape={ids.shape}) while a "
                 "minimum of 1 is required."
             )
+        if ids.dtype.kind == "f":
+            raise ValueError(
+                f"{self.estimator_name} takes the ids of nodes as X, but X holds "
+                f"{ids.dtype} numbers: features (which belong into the graph), or ids "
+                "that a step before the estimator has changed, such as a scaler."
+            )
         return self.graph.positions(ids)
 
     def learn(self, X: np.ndarray) -> dict[str, np.ndarray]:

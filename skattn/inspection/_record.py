@@ -54,8 +54,9 @@ class AttentionRecord:
         """Which edges join a node with itself: bool of shape (n_edges,)."""
         if self.edge_index is None or self.kind != "edge":
             raise ValueError(
-                f"The layer {self.layer!r} attends to {self.kind!r} keys: only "
-                "attention along the edges of a graph has loops."
+                f"The layer {self.layer!r} has no edges between nodes of one graph: "
+                "only attention along the edges of a graph has loops. Of a row of a "
+                "table, the first key is the row itself."
             )
         return self.edge_index[0] == self.edge_index[1]
 

@@ -23,7 +23,7 @@ def check_sizes(
         Hyper-parameters that are positive integers; None passes where it is the
         default.
     probabilities : sequence of str, default=()
-        Hyper-parameters that are at least 0 and below 1.
+        Hyper-parameters that are at least 0 and below 1; None as above.
 
     Raises
     ------
@@ -49,10 +49,10 @@ def check_sizes(
             raise _refusal(architecture, name, value, accepted)
     for name in probabilities:
         value = getattr(architecture, name)
-        if not _is_probability(value):
-            raise _refusal(
-                architecture, name, value, "a number from 0 to 1, and not 1 itself"
-            )
+        or_none = name in defaults and defaults[name].default is None
+        if not (_is_probability(value) or (or_none and value is None)):
+            accepted = "a number from 0 to 1, and not 1 itself" + ", or None" * or_none
+            raise _refusal(architecture, name, value, accepted)
 
 
 def _is_count(value: Any) -> bool:

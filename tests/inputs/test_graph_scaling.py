@@ -84,3 +84,17 @@ def test_features_of_edges_that_training_never_saw_stay(seen):
     edge_attr = dense(1)
     fitted = GraphScaling("standard").fit(dense(), seen)
     assert_array_equal(fitted.edges(edge_attr), edge_attr)
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (np.eye(20), "l1"),
+        (np.eye(5), "standard"),  # four zeros in five
+        (-np.eye(20), "standard"),
+        (np.ones((20, 3)), "standard"),
+        (sparse.csr_array(np.ones((20, 3))), "l1"),
+    ],
+)
+def test_bags_of_words_are_scaled_by_row(x, expected):
+    assert GraphScaling("auto").fit(x, None).scaling_ == expected

@@ -1,5 +1,7 @@
 """GAT against its equations in NumPy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -190,7 +192,18 @@ def test_sizes_are_positive_integers(name, value):
 
 
 @pytest.mark.parametrize("name", ["dropout", "attention_dropout", "negative_slope"])
-@pytest.mark.parametrize("value", [2, 1.0, -0.1, float("nan"), None])
+@pytest.mark.parametrize("value", [2, 1.0, -0.1, float("nan")])
 def test_probabilities_and_the_slope_are_below_one(name, value):
     with pytest.raises(ValueError, match=f"{name}={value} of GAT must be"):
         GAT(**{name: value}).build(NODES)
+
+
+def test_rates_that_are_left_open_go_by_the_number_of_features():
+    def rates(n_features, **given):
+        layer = GAT(**given).build(replace(NODES, n_features=n_features)).layers[0]
+        return layer.dropout, layer.drop_weights.p
+
+    assert rates(256) == (0.6, 0.6)
+    assert rates(255) == (0.1, 0.0)
+    assert rates(3, dropout=0.3) == (0.3, 0.0)
+    assert rates(1433, attention_dropout=0.0) == (0.6, 0.0)
