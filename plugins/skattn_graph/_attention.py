@@ -21,7 +21,6 @@ from skattn.nn import (
     with_self_loops,
 )
 
-
 # Nodes with so many features mostly are bags of words.
 _MANY_FEATURES = 256
 
