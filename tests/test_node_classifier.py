@@ -298,7 +298,7 @@ def grown():
 @both_modes
 @each_architecture
 def test_nodes_of_a_graph_that_has_grown(architecture, mode):
-    clf = fit(architecture, mode=mode, max_epochs=30)
+    clf = fit(architecture, mode=mode, max_epochs=80)
     graph = grown()
     assert_array_equal(clf.predict([90, 91, 92], graph=graph), [0, 1, 2])
     shares = clf.predict_proba(np.arange(96)[:, None], graph=graph)

@@ -469,8 +469,8 @@ def check_wrong_ids(trial: Trial) -> None:
     y = trial.y[:4]
     wrong: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
         ("a table of features", trial.graph.x[:4], ("shape",)),
-        ("NaN", np.where(ids == 1, np.nan, ids), ("integers",)),
-        ("infinity", np.where(ids == 1, np.inf, ids), ("integers",)),
+        ("NaN", np.where(ids == 1, np.nan, ids), ("float64",)),
+        ("infinity", np.where(ids == 1, np.inf, ids), ("float64",)),
         ("complex numbers", ids + 1j, ("integers",)),
         ("an unknown id", ids + _N_NODES, (str(_N_NODES),)),
         ("a negative id", ids - 2, ("-2",)),
