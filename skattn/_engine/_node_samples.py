@@ -131,6 +131,7 @@ class NodeSamples:
         self.seed = seed
         self.trained = trained
         self.is_training = False
+        self.is_walked = False
         self.is_at_once = False
         self.target: Tensor | None = None
         if target is not None:
@@ -157,7 +158,8 @@ class NodeSamples:
         ----------
         rows : ndarray of shape (n_samples,)
             Rows, perhaps repeated. If all of them are trained on, messages are sent
-            along the edges for training, perhaps sampled; otherwise along all.
+            along the edges for training, perhaps sampled; otherwise along all, and
+            where training samples them, layer by layer.
         weight : ndarray of shape (n_samples,) or None
             Weights in the loss, of mean one.
 
@@ -174,6 +176,9 @@ class NodeSamples:
             if view.is_training and tensors is not self.tensors:
                 view.tensors = tensors
                 view.nodes = np.searchsorted(known, view.nodes)
+        if self.num_neighbors is not None and not view.is_training:
+            # All that held-out nodes depend on may be most of a large graph.
+            view.is_walked = view.is_whole = True
         device, dtype = self.tensors.device, self.tensors.dtype
         if self.target is not None:
             view.target = self.target[torch.from_numpy(rows).to(device)]
@@ -202,7 +207,8 @@ class NodeSamples:
             raise ValueError("Samples without targets can only be predicted.")
         if self.is_whole:
             if self._all is None:
-                self._all = self._gather(self.nodes, None)
+                walked = self.is_walked
+                self._all = self._walk() if walked else self._gather(self.nodes, None)
             return self._all, Target(self.target, self.weight)
         chosen = positions.cpu().numpy()
         generator = self._generator if self.is_training else None
@@ -226,6 +232,12 @@ class NodeSamples:
         inputs: Inputs = {**self.tensors.inputs(found), "rows": self._rows(order)}
         return {**inputs, "hops": found.hops}  # type: ignore[dict-item]
 
+    def _walk(self) -> Inputs:
+        """Prepare to score all nodes layer by layer."""
+        seeds, order = np.unique(self.nodes, return_inverse=True)
+        walk = LayerWalk(self.tensors, seeds, self.n_hops or 0)
+        return {"rows": self._rows(order), "walk": walk}  # type: ignore[dict-item]
+
     def _rows(self, positions: np.ndarray) -> Tensor:
         return torch.from_numpy(positions).to(self.tensors.device)
 
@@ -242,10 +254,8 @@ class NodeSamples:
         rows = torch.arange(len(self.nodes), device=self.tensors.device)
         if self.n_hops is None or self.is_at_once:
             yield rows, self._gather(self.nodes, None)
-            return
-        seeds, order = np.unique(self.nodes, return_inverse=True)
-        walk = LayerWalk(self.tensors, seeds, self.n_hops)
-        yield rows, {"rows": self._rows(order), "walk": walk}  # type: ignore[dict-item]
+        else:
+            yield rows, self._walk()
 
     def at_once(self) -> NodeSamples:
         """Make samples for inference that come with all they depend on, in one batch.

@@ -196,10 +196,18 @@ def test_training_samples_neighbours_anew_in_each_step():
     assert sources(sampled(5, seed=1).at(np.array([0]), None)) != first
 
 
-def test_held_out_nodes_see_all_neighbours():
-    held_out = sampled(5, nodes=(1, 0), known=(1,)).at(np.array([1]), None)
+def test_held_out_nodes_see_all_neighbours_layer_by_layer():
+    """In one batch, however large: no more of the graph is there at once."""
+    net = NodeScores(make_stack(1, 1))
+    held_out = sampled(5, nodes=(1, 0, 2, 0), known=(1,)).at(np.array([1, 2, 3]), None)
     assert not held_out.is_training
-    assert sorted(sources(held_out)) == list(range(1, 31))
+    assert held_out.is_whole
+    inputs, target = held_out.take(torch.arange(3))
+    assert "walk" in inputs
+    everything = whole_scores(star(30, np.arange(31.0)[:, None]), net)
+    close(net(**inputs), everything[[0, 2, 0]])
+    assert len(target.values) == 3
+    assert not sampled(5).at(np.array([0]), None).is_whole
 
 
 def test_predictions_see_all_neighbours():
