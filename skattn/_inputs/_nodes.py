@@ -72,7 +72,8 @@ class NodeEncoder:
             if now != before:
                 raise ValueError(
                     f"The graph has {what}={now}, but {self.estimator_name} was fitted "
-                    f"with {what}={before}."
+                    f"with {what}={before}. Give its nodes and edges the features that "
+                    "those of the fitted graph have, in the same form."
                 )
         return other
 
