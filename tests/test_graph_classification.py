@@ -7,6 +7,7 @@ they were, seeds, and predictions that do not depend on their company.
 
 import pickle
 
+import networkx
 import numpy as np
 import pandas as pd
 import pytest
@@ -568,3 +569,9 @@ def test_attention_is_recorded_along_the_edges_of_each_graph(architecture, monke
         for record, single in zip(records, alone, strict=True):
             part = record.weights[record.sample == number]
             assert_allclose(part, single.weights, rtol=1e-5, atol=1e-6)
+
+
+def test_graphs_of_networkx_are_sent_to_their_way_in():
+    graphs = [networkx.path_graph(3), networkx.cycle_graph(3)]
+    with pytest.raises(TypeError, match=r"must be skattn\.Graph: see Graph\.from_netw"):
+        AttentionClassifier("gat").fit(graphs, [0, 1])

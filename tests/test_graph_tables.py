@@ -12,6 +12,7 @@ from torch import nn
 import skattn
 from skattn import Architecture, AttentionClassifier, AttentionRegressor
 from skattn.architectures import GAT
+from skattn.cli import main
 from skattn.datasets import load_penguins
 
 
@@ -183,3 +184,23 @@ def test_clones_and_parameters():
     X, y = moons_in_noise(40)
     with pytest.raises(ValueError, match="n_neighbors"):
         AttentionClassifier("gat", n_neighbors=0).fit(X, y)
+
+
+def test_what_an_architecture_serves_is_told_with_its_tables(capsys):
+    assert main(["show", "gat", "--json"]) == 0
+    assert '"table"' in capsys.readouterr().out
+    with pytest.raises(ValueError, match="table: classification, regression; graph"):
+        AttentionClassifier("gat").fit(np.zeros((4, 1, 6)), [0, 1, 0, 1])
+
+
+def test_two_lengths_are_told_once():
+    X, y = moons_in_noise(40)
+    with pytest.raises(ValueError, match=r"\[40, 30\]"):
+        AttentionClassifier("gat").fit(X, y[:30])
+
+
+def test_records_of_tables_have_no_loops():
+    X, y = moons_in_noise(40)
+    clf = AttentionClassifier("gat", max_epochs=1, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="the first key is the row itself"):
+        _ = skattn.record_attention(clf, X)[0].self_loops
