@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -53,7 +54,7 @@ def dropout_rates(
     return first, second
 
 
-class EdgeAttention(nn.Module):
+class EdgeAttention(nn.Module, ABC):
     r"""Attention of each node over its in-edges and itself; a subclass scores them.
 
     .. math:: h_i' = \sigma\Bigl(\big\Vert_k \sum_{j \in N(i) \cup \{i\}}
@@ -96,6 +97,7 @@ class EdgeAttention(nn.Module):
         width = head_width if is_last else num_heads * head_width
         self.bias = nn.Parameter(torch.zeros(width))
 
+    @abstractmethod
     def score(
         self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None, n_targets: int
     ) -> tuple[Tensor, Tensor]:
@@ -113,13 +115,12 @@ class EdgeAttention(nn.Module):
         values : Tensor of shape (nodes, num_heads, head_width)
             The :math:`v_j`.
         """
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def head(self) -> nn.Module:
         """What maps the sources to values. Where it is zero, so is `forward`, but the
         scores of the edges are not, and so all weights go on to learn."""
-        raise NotImplementedError
 
     def forward(
         self,
