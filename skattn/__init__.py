@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from skattn import testing as testing
     from skattn._architecture import Architecture as Architecture
     from skattn._architecture import DataSpec as DataSpec
+    from skattn._architecture import SpecialToken as SpecialToken
     from skattn._backtest import backtest as backtest
     from skattn._classifier import AttentionClassifier as AttentionClassifier
     from skattn._forecaster import AttentionForecaster as AttentionForecaster
@@ -53,6 +54,7 @@ _PUBLIC = {
     "AttentionTimeSeriesRegressor": "_panel",
     "Choice": "_search",
     "DataSpec": "_architecture",
+    "SpecialToken": "_architecture",
     "Float": "_search",
     "Graph": "_graph",
     "Int": "_search",

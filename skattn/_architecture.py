@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sklearn.base import BaseEstimator
@@ -43,11 +44,44 @@ OPTIONAL_TENSORS: Mapping[str, frozenset[str]] = {
     "scale": frozenset({"series"}),
     "target": frozenset({"series"}),
     "other_mask": frozenset({"pair"}),
+    "characters": frozenset({"tokens"}),
+    "segments": frozenset({"tokens"}),
     "target_tokens": frozenset({"tokens"}),
     "target_mask": frozenset({"tokens"}),
     "edge_attr": frozenset({"graph", "nodes"}),
     "batch": frozenset({"graph"}),
 }
+
+
+class SpecialToken(IntEnum):
+    """Codes that mean the same in every vocabulary.
+
+    Attributes
+    ----------
+    PADDING : int
+        0, behind the end of a text.
+    UNKNOWN : int
+        1, for what the vocabulary lacks.
+    START, END : int
+        2 and 3, around a translation.
+    SEPARATOR : int
+        4, at the end of each turn of a dialogue.
+    MASKED : int
+        5, in place of a token that a net has to guess in pretraining.
+
+    Examples
+    --------
+    >>> from skattn import SpecialToken
+    >>> int(SpecialToken.UNKNOWN)
+    1
+    """
+
+    PADDING = 0
+    UNKNOWN = 1
+    START = 2
+    END = 3
+    SEPARATOR = 4
+    MASKED = 5
 
 
 @dataclass(frozen=True)
@@ -88,7 +122,11 @@ class DataSpec:
     horizon : int
         Time steps to forecast.
     vocabulary_size, target_vocabulary_size : int
-        Numbers of different tokens.
+        Numbers of different tokens, those of `SpecialToken` included.
+    shared_vocabulary : bool
+        Whether source and target of a translation are of one vocabulary.
+    character_vocabulary_size : int
+        Codes of characters: 0 where a word has ended, 1 for an unknown one.
     n_known : int
         Numeric covariates known in the future.
     known_category_counts : tuple of int
@@ -122,6 +160,8 @@ class DataSpec:
     horizon: int = 0
     vocabulary_size: int = 0
     target_vocabulary_size: int = 0
+    shared_vocabulary: bool = False
+    character_vocabulary_size: int = 0
     n_known: int = 0
     known_category_counts: tuple[int, ...] = ()
     known_names: tuple[str, ...] = ()
@@ -151,6 +191,10 @@ class Architecture(BaseEstimator, ABC):
         ``{"table": {"classification"}, "series": {"forecasting"}}``.
     consumes : collection of str
         Optional tensors that the module's ``forward`` takes beyond the main one.
+    causal : bool
+        Whether, in ``token_prediction``, the scores of a position depend only on the
+        tokens up to it. Such an architecture is pretrained to predict the next token,
+        another to guess masked ones.
     past_covariates : bool
         Whether a forecast uses channels of ``x`` beyond the targets; where it is
         False, the estimator refuses covariates of the past.
@@ -171,7 +215,12 @@ class Architecture(BaseEstimator, ABC):
     series             ``x`` (batch, n_channels, length)            mask, observed
     series, forecast   ``x``: targets first, then past covariates   mask, observed,
                                                                     known, static, ...
-    tokens             ``tokens`` (batch, length)                   mask
+    tokens             ``tokens`` (batch, length)                   mask, characters,
+                                                                    segments
+    tokens, translate  ``tokens``                                   mask,
+                                                                    target_tokens,
+                                                                    target_mask
+    pair               ``tokens``, ``other_tokens``                 mask, other_mask
     nodes              ``x`` (nodes, n_features), dense or sparse,  edge_attr
                        ``edge_index`` (2, edges)
     graph              as nodes, of all graphs of a batch           edge_attr, batch
@@ -180,12 +229,22 @@ class Architecture(BaseEstimator, ABC):
     and returns raw scores (batch, n_outputs); when forecasting, (batch, n_targets,
     horizon), with a last axis of length ``n_parameters`` where that is above 1; the
     first of these parameters is the location of the forecast, in the units of ``x``.
-    Nodes have scores (nodes, n_outputs).
+    Nodes have scores (nodes, n_outputs), tags and predicted tokens (batch, length,
+    n_outputs), translations (batch, target length, target_vocabulary_size): at each
+    position, of the token after it. Texts are padded on the right with
+    ``SpecialToken.PADDING``; ``characters`` (batch, length, word length) holds the
+    characters of each word, ``segments`` (batch, length) the number of the sentence or
+    turn that a token is in, and ``target_tokens`` (batch, target length) begins with
+    ``SpecialToken.START``.
 
     A module may expose its last learned map as ``head``. One for nodes may expose
     ``layers``, each of them called as ``layer(x, edge_index, edge_attr, n_targets)``,
     whose outcome one after another is ``forward``; only then can it be trained on
-    sampled neighbourhoods, and on tables.
+    sampled neighbourhoods, and on tables. One for translation has ``start(tokens,
+    mask=None)``, which returns a state, ``step(target_tokens, state)``, which takes one
+    token (batch,) and returns scores (batch, target_vocabulary_size) and the next
+    state, and ``reorder(state, index)``, which keeps these rows of a state, perhaps
+    some of them repeatedly; one step after another they give what ``forward`` gives.
 
     Examples
     --------
@@ -199,6 +258,7 @@ class Architecture(BaseEstimator, ABC):
     name: ClassVar[str]
     supports: ClassVar[Mapping[str, Collection[str]]]
     consumes: ClassVar[Collection[str]] = ()
+    causal: ClassVar[bool] = False
     past_covariates: ClassVar[bool] = True
     citation: ClassVar[str]
     search_space: ClassVar[Mapping[str, Int | Float | Choice]] = {}

@@ -1,0 +1,1 @@
+"""Attention over texts: of words over words, documents, tags, translations."""
