@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from skattn._search import Float as Float
     from skattn._search import Int as Int
     from skattn._search import search_space as search_space
+    from skattn._tagger import AttentionTagger as AttentionTagger
+    from skattn._translator import AttentionTranslator as AttentionTranslator
     from skattn.inspection import record_attention as record_attention
 
     __version__: str
@@ -50,11 +52,12 @@ _PUBLIC = {
     "AttentionClassifier": "_classifier",
     "AttentionForecaster": "_forecaster",
     "AttentionRegressor": "_regressor",
+    "AttentionTagger": "_tagger",
     "AttentionTimeSeriesClassifier": "_panel",
     "AttentionTimeSeriesRegressor": "_panel",
+    "AttentionTranslator": "_translator",
     "Choice": "_search",
     "DataSpec": "_architecture",
-    "SpecialToken": "_architecture",
     "Float": "_search",
     "Graph": "_graph",
     "Int": "_search",
@@ -62,6 +65,7 @@ _PUBLIC = {
     "NodeClassifier": "_node_classifier",
     "NodeRegressor": "_node_regressor",
     "PretrainedNet": "_pretrained",
+    "SpecialToken": "_architecture",
     "architectures": None,
     "backtest": "_backtest",
     "datasets": None,
@@ -74,6 +78,7 @@ _PUBLIC = {
     "register": "_registry",
     "search_space": "_search",
     "testing": None,
+    "text": None,
 }
 
 __all__ = sorted(_PUBLIC)
