@@ -37,6 +37,7 @@ class GraphSamples:
     """
 
     is_whole = False
+    sizes = None
 
     def __init__(
         self,

@@ -12,6 +12,9 @@ from torch.nn import functional
 
 from skattn._engine._samples import Window
 
+# The class of a token that does not count.
+IGNORED = -100
+
 
 class Loss(nn.Module):
     """Base class; ``forward(scores, target)`` gives one loss for each sample."""
@@ -79,6 +82,47 @@ class CrossEntropy(Loss):
         parts = scores.split(self.class_counts, dim=1)
         labels = torch.stack([part.argmax(dim=1) for part in parts], dim=1)
         return (labels != target).to(scores.dtype).mean(dim=1)
+
+
+class SequenceCrossEntropy(Loss):
+    """Cross-entropy of a class for each token of a sequence.
+
+    The loss of a sample is the sum over its tokens, in units of the mean number of
+    tokens of the batch: the mean over samples is that over tokens.
+
+    Parameters
+    ----------
+    label_smoothing : float, default=0
+        Part of the probability that is spread over all classes; Szegedy et al.,
+        "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, arXiv
+        1512.00567.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Compare with `target` (batch, length), where `IGNORED` does not count."""
+        losses = functional.cross_entropy(
+            scores.flatten(0, 1),
+            target.flatten(),
+            reduction="none",
+            ignore_index=IGNORED,
+            label_smoothing=self.label_smoothing,
+        ).view(target.shape)
+        n_known = (target != IGNORED).sum().clamp(min=1)
+        return losses.sum(dim=1) * (len(target) / n_known)
+
+    def predict(self, scores: Tensor) -> Tensor:
+        """Softmax over the classes of each token."""
+        return scores.softmax(dim=-1)
+
+    def error(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Part of the known tokens whose class is wrong."""
+        known = target != IGNORED
+        wrong = (scores.argmax(dim=-1) != target) & known
+        return wrong.sum(dim=1) / known.sum(dim=1).clamp(min=1)
 
 
 class BinaryCrossEntropy(Loss):

@@ -307,16 +307,18 @@ class Net(NeuralNet):
             return
         total = torch.zeros((), dtype=torch.float64 if self.device == "cpu" else None)
         total = total.to(self.device)
+        count = 0
         try:
             for batch in iterator:
                 self.notify("on_batch_begin", batch=batch, training=training)
                 step = step_fn(batch)
-                total += step["loss"].detach() * len(batch[1].values)
+                total += step["loss"].detach() * batch[1].size
+                count += batch[1].size
                 self.notify("on_batch_end", batch=batch, training=training, **step)
         except KeyboardInterrupt:
             self.interrupted_ = True
             raise
-        loss = total.item() / iterator.count
+        loss = total.item() / max(count, 1)
         if not math.isfinite(loss):
             raise ValueError(
                 f"The {prefix} loss became {loss} in epoch {len(self.history)}: "

@@ -111,6 +111,8 @@ class NodeSamples:
         nodes in the other one, ascending.
     """
 
+    sizes = None
+
     def __init__(
         self,
         tensors: GraphTensors,

@@ -18,6 +18,9 @@ _TOKENS_PER_BATCH = 8192
 _MAX_ROWS = 256
 _LENGTH_STEP = 8
 
+# Batches among whose samples those of similar length are put together.
+_BATCHES_SORTED = 50
+
 
 class Window(NamedTuple):
     """Way from scores to raw numbers: ``(score * scale + loc) * std + mean``.
@@ -38,6 +41,12 @@ class Target(NamedTuple):
     values: Tensor
     weight: Tensor | None
     window: Window | None = None
+    n_tokens: int | None = None  # of sequences, how many are known
+
+    @property
+    def size(self) -> int:
+        """What a mean loss of this batch counts for in that of an epoch."""
+        return len(self.values) if self.n_tokens is None else self.n_tokens
 
     @property
     def compared(self) -> tuple[Tensor] | tuple[Tensor, Window]:
@@ -52,9 +61,14 @@ class Samples(Protocol):
     ----------
     is_whole : bool
         Whether one batch holds them all, whatever the size of a batch.
+    sizes : Tensor of int of shape (n,) or None
+        Lengths, where samples of similar length are to share a batch.
     """
 
     is_whole: bool
+
+    @property
+    def sizes(self) -> Tensor | None: ...
 
     def __len__(self) -> int: ...
 
@@ -65,6 +79,9 @@ class Samples(Protocol):
 
 class Batches:
     """An epoch of batches, shuffled where a generator is given.
+
+    Samples of unequal lengths are sorted by length within groups of 50 batches, and
+    these batches shuffled; without a generator all are sorted.
 
     Parameters
     ----------
@@ -109,8 +126,21 @@ class Batches:
             order = torch.randint(among, (self.count,), generator=self.generator)
         else:
             order = torch.randperm(self.count, generator=self.generator)
-        for positions in order.to(self.device).split(self.batch_size):
+        for positions in self._cut(order.to(self.device)):
             yield self.samples.take(positions)
+
+    def _cut(self, order: Tensor) -> Iterator[Tensor]:
+        sizes = self.samples.sizes
+        if sizes is None:
+            yield from order.split(self.batch_size)
+        elif self.generator is None:
+            yield from order[sizes[order].argsort(stable=True)].split(self.batch_size)
+        else:
+            for pool in order.split(_BATCHES_SORTED * self.batch_size):
+                pool = pool[sizes[pool].argsort(stable=True)]
+                batches = pool.split(self.batch_size)
+                for number in torch.randperm(len(batches), generator=self.generator):
+                    yield batches[number]
 
 
 def _rows_for(length: int) -> int:
@@ -165,6 +195,7 @@ class TensorSamples:
     """
 
     is_whole = False
+    sizes = None
 
     def __init__(
         self,

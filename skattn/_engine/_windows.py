@@ -233,6 +233,7 @@ class WindowSamples:
     """
 
     is_whole = False
+    sizes = None
 
     def __init__(
         self, store: SeriesStore, origins: Sequence[Origins], step: int, training: bool

@@ -707,6 +707,7 @@ class Counted:
     """Samples that count how often each is taken."""
 
     is_whole = False
+    sizes = None
 
     def __init__(self, samples):
         self.samples = samples
