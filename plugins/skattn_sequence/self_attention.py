@@ -1,4 +1,4 @@
-"""Multi-head self-attention over the columns of a table or the steps of a series."""
+"""Multi-head self-attention over columns, time steps or words."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch.nn import functional
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import (
     EncoderBlock,
+    LeanDropout,
     ScoreHead,
     Tokens,
     check_sizes,
@@ -25,9 +26,12 @@ class SelfAttention(Architecture):
               s = W\, \mathrm{LN}(H_L)_c + b
 
     with pre-norm Transformer blocks (`skattn.nn.EncoderBlock`). The tokens
-    :math:`t_i` are the columns of a table, as in the FT-Transformer, or the steps of a
-    series, with sinusoidal positions. The last block computes only the token
-    :math:`c`, which alone is read.
+    :math:`t_i` are the columns of a table, as in the FT-Transformer, the steps of a
+    series or the tokens of a text, these two with sinusoidal positions; embedded
+    tokens of a text are scaled by :math:`\sqrt{d}`, as in the Transformer. The last
+    block computes only the token :math:`c`, which alone is read. Where each token of a
+    text has scores of its own (tags, or the words under masked tokens) there is no
+    :math:`c`, and every token is read.
 
     Parameters
     ----------
@@ -42,6 +46,9 @@ class SelfAttention(Architecture):
     dropout : float, default=0.1
         Probability of dropping a unit of each branch; attention weights are not
         dropped.
+    embedding_dropout : float, default=0.3
+        Probability of dropping a unit of an embedded token of a text; tables and series
+        do without.
 
     References
     ----------
@@ -62,6 +69,7 @@ class SelfAttention(Architecture):
     supports = {
         "table": {"classification", "regression"},
         "series": {"classification", "regression", "forecasting"},
+        "tokens": {"classification", "regression", "tagging", "token_prediction"},
     }
     consumes = ("observed", "categories", "mask")
     citation = (
@@ -82,12 +90,14 @@ class SelfAttention(Architecture):
         num_layers: int = 2,
         d_ff: int | None = None,
         dropout: float = 0.1,
+        embedding_dropout: float = 0.3,
     ) -> None:
         self.d_model = d_model
         self.num_heads = num_heads
         self.num_layers = num_layers
         self.d_ff = d_ff
         self.dropout = dropout
+        self.embedding_dropout = embedding_dropout
 
     def build(self, data: DataSpec) -> nn.Module:
         """Build an untrained module; see `Architecture.build`."""
@@ -97,19 +107,24 @@ class SelfAttention(Architecture):
             "num_heads",
             "num_layers",
             "d_ff",
-            probabilities=["dropout"],
+            probabilities=["dropout", "embedding_dropout"],
         )
-        return _SelfAttention(self, data)
+        return _OfText(self, data) if data.input == "tokens" else _OfValues(self, data)
 
 
-class _SelfAttention(nn.Module):
+class _Encoder(nn.Module):
+    """Blocks over tokens; all of them are read, or one that stands in front."""
+
     def __init__(self, params: SelfAttention, data: DataSpec) -> None:
         super().__init__()
         width = params.d_model
         self.tokens = Tokens(data, width)
-        names = ("cls", self.tokens.axis)
-        self.cls = nn.Parameter(torch.empty(width))
-        nn.init.normal_(self.cls, std=0.1)
+        names: str | tuple[str, ...] = self.tokens.axis
+        self.cls = None
+        if data.task not in ("tagging", "token_prediction"):
+            names = ("cls", self.tokens.axis)
+            self.cls = nn.Parameter(torch.empty(width))
+            nn.init.normal_(self.cls, std=0.1)
         last = params.num_layers - 1
         self.blocks = nn.ModuleList(
             EncoderBlock(
@@ -119,13 +134,29 @@ class _SelfAttention(nn.Module):
                 dropout=params.dropout,
                 layer=f"blocks.{number}",
                 tokens=names,
-                queries="cls" if number == last else None,
+                queries="cls" if number == last and self.cls is not None else None,
             )
             for number in range(params.num_layers)
         )
         self.norm = nn.LayerNorm(width)
         self.head = ScoreHead(data, width)
 
+    def score(self, h: Tensor, mask: Tensor | None) -> Tensor:
+        """Transform tokens (batch, tokens, d_model) and read them."""
+        if self.cls is None:
+            for block in self.blocks:
+                h = block(h, mask)
+            return self.head(self.norm(h))
+        h = torch.cat([self.cls.expand(len(h), 1, -1), h], dim=1)
+        if mask is not None:
+            mask = functional.pad(mask, (1, 0), value=True)
+        for block in self.blocks[:-1]:
+            h = block(h, mask)
+        h = self.blocks[-1](h, mask, n_queries=1)[:, 0]  # (batch, d_model)
+        return self.head(self.norm(h))
+
+
+class _OfValues(_Encoder):
     def forward(
         self,
         x: Tensor,
@@ -137,10 +168,17 @@ class _SelfAttention(nn.Module):
         h = self.tokens(x, observed, categories, mask)  # (batch, tokens, d_model)
         if self.tokens.axis == "time":
             h = h + sinusoidal_positions(step_positions(h, mask), h.shape[-1])
-        h = torch.cat([self.cls.expand(len(h), 1, -1), h], dim=1)
-        if mask is not None:
-            mask = functional.pad(mask, (1, 0), value=True)
-        for block in self.blocks[:-1]:
-            h = block(h, mask)
-        h = self.blocks[-1](h, mask, n_queries=1)[:, 0]  # (batch, d_model)
-        return self.head(self.norm(h))
+        return self.score(h, mask)
+
+
+class _OfText(_Encoder):
+    def __init__(self, params: SelfAttention, data: DataSpec) -> None:
+        super().__init__(params, data)
+        self.dropout = LeanDropout(params.embedding_dropout)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute raw scores; see `Architecture`."""
+        h = self.tokens(tokens)  # (batch, length, d_model)
+        h = h * h.shape[-1] ** 0.5
+        h = h + sinusoidal_positions(step_positions(h, mask), h.shape[-1])
+        return self.score(self.dropout(h), mask)

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from skattn._architecture import DataSpec
+from skattn._architecture import DataSpec, SpecialToken
 from skattn.nn._embedding import FeatureTokens
 from skattn.nn._steps import StepTokens
 
+_AXES = {"table": "features", "tokens": "tokens", "pair": "tokens"}
+
 
 class Tokens(nn.Module):
-    """Embed a table by its columns and series by their time steps.
+    """Embed a table by its columns, series by their time steps, texts by their tokens.
 
     Panels of series go through two convolutions over five steps, forecasting windows,
-    which are fewer and overlap, through one over three.
+    which are fewer and overlap, through one over three. Texts, and both texts of a
+    pair, share one table, ``embed.weight``, of standard deviation ``d_model ** -0.5``;
+    its row of `SpecialToken.UNKNOWN` starts at zero.
 
     Parameters
     ----------
     data : DataSpec
-        Of a table or of series.
+        Of a table, of series, of texts or of pairs of them.
     d_model : int
         Width of a token.
 
     Attributes
     ----------
     axis : str
-        What the tokens are, for `skattn.nn.record`: ``"features"`` or ``"time"``.
+        What the tokens are, for `skattn.nn.record`: ``"features"``, ``"time"`` or
+        ``"tokens"``.
 
     Examples
     --------
@@ -39,10 +44,14 @@ class Tokens(nn.Module):
 
     def __init__(self, data: DataSpec, d_model: int) -> None:
         super().__init__()
-        self.is_table = data.input == "table"
-        self.axis = "features" if self.is_table else "time"
-        if self.is_table:
-            self.embed: nn.Module = FeatureTokens(data, d_model)
+        self.axis = _AXES.get(data.input, "time")
+        if self.axis == "tokens":
+            table = nn.Embedding(data.vocabulary_size, d_model)
+            nn.init.normal_(table.weight, std=d_model**-0.5)
+            nn.init.zeros_(table.weight[SpecialToken.UNKNOWN])
+            self.embed: nn.Module = table
+        elif self.axis == "features":
+            self.embed = FeatureTokens(data, d_model)
         elif data.task == "forecasting":
             self.embed = StepTokens(data, d_model, kernel_size=3, depth=1)
         else:
@@ -59,20 +68,24 @@ class Tokens(nn.Module):
 
         Parameters
         ----------
-        x : Tensor of shape (batch, n_features) or (batch, n_channels, length)
-            Numbers.
+        x : Tensor of shape (batch, n_features), (batch, n_channels, length) or \
+(batch, length)
+            Numbers; of texts, codes.
         observed : Tensor of bool, shaped as `x`, optional
             False where a number is missing.
         categories : Tensor of int of shape (batch, n_categorical), optional
             Codes, of a table.
         mask : Tensor of bool of shape (batch, length), optional
-            True where a time step is real, of series.
+            True where a time step is real, of series. Of texts it may be given too:
+            a token is embedded alone, a padded one as well.
 
         Returns
         -------
         tokens : Tensor of shape (batch, tokens, d_model)
-            One for each column or time step.
+            One for each column, time step or token of a text.
         """
-        if self.is_table:
+        if self.axis == "tokens":
+            return self.embed(x)
+        if self.axis == "features":
             return self.embed(x, observed, categories)
         return self.embed(x, observed, mask)
