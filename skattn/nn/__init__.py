@@ -40,6 +40,7 @@ from skattn.nn._patches import (
 )
 from skattn.nn._recording import Name, Recorded, is_recording, record, recording
 from skattn.nn._recurrence import StatefulLSTM
+from skattn.nn._relative import relative_positions, relative_shift, relative_weights
 from skattn.nn._steps import (
     MaskedLSTM,
     StepTokens,
@@ -51,6 +52,11 @@ from skattn.nn._steps import (
     take_steps,
 )
 from skattn.nn._tokens import Tokens
+from skattn.nn._vocabulary import (
+    TokenEmbedding,
+    VocabularyHead,
+    translation_maps,
+)
 
 __all__ = [
     "DecoderBlock",
@@ -75,10 +81,12 @@ __all__ = [
     "StatefulLSTM",
     "StepTokens",
     "TokenBatchNorm",
+    "TokenEmbedding",
     "Tokens",
     "VariableSelection",
     "VariableTokens",
     "VariateTokens",
+    "VocabularyHead",
     "additive_attention",
     "attention",
     "check_sizes",
@@ -94,9 +102,13 @@ __all__ = [
     "node_dropout",
     "record",
     "recording",
+    "relative_positions",
+    "relative_shift",
+    "relative_weights",
     "sinusoidal_positions",
     "sparse_rows",
     "step_positions",
     "take_steps",
+    "translation_maps",
     "with_self_loops",
 ]
