@@ -16,6 +16,24 @@ from skattn._architecture import (
 )
 from skattn._search import Choice, Float, Int
 
+# Tasks that only one input has.
+_ONLY_INPUT = {
+    "forecasting": "series",
+    "tagging": "tokens",
+    "translation": "tokens",
+    "token_prediction": "tokens",
+}
+
+_WHOLE_TEXTS = frozenset({"classification", "regression", "tagging"})
+
+# Tensors of texts that come only with some tasks.
+ONLY_TASKS: Mapping[str, frozenset[str]] = {
+    "characters": _WHOLE_TEXTS,
+    "segments": _WHOLE_TEXTS,
+    "target_tokens": frozenset({"translation"}),
+    "target_mask": frozenset({"translation"}),
+}
+
 
 def faults_of(cls: Any, name: str | None) -> list[str]:
     """Return everything that keeps a class from being a valid architecture.
@@ -40,6 +58,7 @@ def faults_of(cls: Any, name: str | None) -> list[str]:
         *_supports_faults(cls),
         *_consumes_faults(cls),
         *_covariates_faults(cls),
+        *_texts_faults(cls),
         *_citation_faults(cls),
         *_constructor_faults(cls),
         *_search_space_faults(cls),
@@ -110,6 +129,12 @@ def _supports_faults(cls: type[Architecture]) -> list[str]:
             for task in tasks
             if task not in TASKS
         ]
+        faults += [
+            f"supports[{kind!r}] has {task!r}, which comes only with the input "
+            f"{_ONLY_INPUT[task]!r}"
+            for task in tasks
+            if task in TASKS and kind in INPUTS and _ONLY_INPUT.get(task, kind) != kind
+        ]
     return faults
 
 
@@ -143,6 +168,45 @@ def _covariates_faults(cls: type[Architecture]) -> list[str]:
     if isinstance(cls.past_covariates, bool):
         return []
     return [f"past_covariates must be True or False, not {cls.past_covariates!r}"]
+
+
+def _texts_faults(cls: type[Architecture]) -> list[str]:
+    """Compare what is said of tasks on texts with each other."""
+    supports = getattr(cls, "supports", None)
+    if not (isinstance(supports, Mapping) and _is_collection(cls.consumes)):
+        return []  # a fault already
+    tasks = supports.get("tokens", ())
+    tasks = tasks if _is_collection(tasks) else ()
+    consumes = set(map(str, cls.consumes))
+    faults = []
+    if not isinstance(cls.causal, bool):
+        faults.append(f"causal must be True or False, not {cls.causal!r}")
+    elif cls.causal and "token_prediction" not in tasks:
+        faults.append(
+            "causal is True, which says something of the task 'token_prediction' "
+            'only, and supports["tokens"] has no such task'
+        )
+    if "translation" in tasks and "target_tokens" not in consumes:
+        faults.append(
+            'supports["tokens"] has "translation", but consumes lacks '
+            '"target_tokens": the tokens before the one to be predicted'
+        )
+    if "tokens" in supports:
+        faults += [
+            f"consumes has {tensor!r}, which comes only with the task "
+            f'{" or ".join(sorted(ONLY_TASKS[tensor]))}, and supports["tokens"] has '
+            "no such task"
+            for tensor in sorted(consumes & ONLY_TASKS.keys())
+            if not any(task in tasks for task in ONLY_TASKS[tensor])
+        ]
+    masks = consumes & {"mask", "other_mask"}
+    if "pair" in supports and len(masks) == 1:
+        (lacking,) = {"mask", "other_mask"} - masks
+        faults.append(
+            f'supports has "pair", but consumes lacks "{lacking}": each of the two '
+            "texts has a mask of its own"
+        )
+    return faults
 
 
 def _citation_faults(cls: type[Architecture]) -> list[str]:

@@ -478,10 +478,28 @@ def test_a_faultless_class():
     assert contract_faults(altered()) == []
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"supports": {"tokens": {"token_prediction"}}, "causal": True},
+        {
+            "supports": {"tokens": {"tagging", "translation"}, "pair": {"regression"}},
+            "consumes": ("mask", "other_mask", "target_tokens", "characters"),
+        },
+        {"supports": {"pair": {"regression"}}, "consumes": ()},
+    ],
+)
+def test_texts_without_a_fault(fields):
+    assert contract_faults(altered(**fields)) == []
+
+
 def test_no_constructor_is_no_fault():
     own = {key: value for key, value in vars(Kept).items() if key != "__init__"}
     own |= {"search_space": {}}
     assert contract_faults(type("Plain", (Architecture,), own)) == []
+
+
+TEXTS = {"supports": {"tokens": {"tagging"}}}
 
 
 def _parameters(code):
@@ -509,6 +527,33 @@ def _parameters(code):
         (
             {"consumes": ("edge_attr",)},
             "'edge_attr', which comes only with the input graph or nodes",
+        ),
+        ({"past_covariates": None}, "past_covariates must be True or False, not None"),
+        (
+            {"supports": {"series": {"tagging"}}},
+            r"supports\['series'\] has 'tagging', which comes only .* 'tokens'",
+        ),
+        ({**TEXTS, "causal": "yes"}, "causal must be True or False, not 'yes'"),
+        ({**TEXTS, "causal": True}, "causal is True, .* no such task"),
+        (
+            {"supports": {"tokens": {"translation"}}},
+            'has "translation", but consumes lacks "target_tokens"',
+        ),
+        (
+            {**TEXTS, "consumes": ("mask", "target_mask")},
+            "'target_mask', which comes only with the task translation, and",
+        ),
+        (
+            {"supports": {"tokens": {"token_prediction"}}, "consumes": ("segments",)},
+            "'segments', .* classification or regression or tagging, and",
+        ),
+        (
+            {"supports": {"pair": {"regression"}}},
+            'supports has "pair", but consumes lacks "other_mask"',
+        ),
+        (
+            {"supports": {"pair": {"regression"}}, "consumes": ("other_mask",)},
+            'supports has "pair", but consumes lacks "mask"',
         ),
         ({"citation": ""}, "citation must be"),
         ({"search_space": ["d_model"]}, "search_space must map"),
