@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from skattn import Architecture, Choice, DataSpec, Float, Int
+from skattn import Architecture, Choice, DataSpec, Float, Int, SpecialToken
 from skattn.nn import (
-    DecoderBlock,
-    EncoderBlock,
     KnownTokens,
+    LeanDropout,
     ScoreHead,
+    TokenEmbedding,
     Tokens,
     check_sizes,
     is_recording,
     masked_mean,
     sinusoidal_positions,
     step_positions,
+    translation_maps,
 )
+from skattn_sequence._encoder_decoder import Decoder, Encoder, States, placed
 
 
 class Transformer(Architecture):
-    r"""Encoder over the past, decoder over the steps to forecast.
+    r"""Encoder over a text or the past, decoder over its translation or the future.
 
     .. math:: M = \mathrm{LN}(\mathrm{Encoder}(t_1, \dots, t_L)), \quad
-              s_{L+1}, \dots, s_{L+H} = W\, \mathrm{LN}(\mathrm{Decoder}(
+              s_1, \dots, s_H = W\, \mathrm{LN}(\mathrm{Decoder}(
               q_1, \dots, q_H;\, M)) + b
 
     with pre-norm blocks (`skattn.nn.EncoderBlock`, `skattn.nn.DecoderBlock`) and
-    sinusoidal positions that run on from the window into the future. Covariates that
+    sinusoidal positions added to all tokens. In translation :math:`t = \sqrt d\, E_s`
+    embeds the source, :math:`q = \sqrt d\, E_t` the target up to a position, of which
+    the scores :math:`s` are those of the token after it, and with tied embeddings
+    :math:`W = E_t`. Target by target, the keys and values of earlier tokens are kept.
+
+    In forecasting the positions run on from the window into the future. Covariates that
     are known in advance are added to the tokens of their steps, :math:`t` and
     :math:`q`. What a step of the decoder is given is a matter of `decoding`:
 
@@ -44,7 +51,7 @@ class Transformer(Architecture):
       location is fed back.
 
     In classification and regression the scores are a linear map of the mean of
-    :math:`M` over time; there is no decoder.
+    :math:`M` over time, or over the tokens of a text; there is no decoder.
 
     Parameters
     ----------
@@ -58,10 +65,14 @@ class Transformer(Architecture):
         Hidden units of the feed-forward nets; None takes twice `d_model`, the paper
         four times.
     dropout : float, default=0.1
-        Probability of dropping a unit of each branch; attention weights are not
-        dropped.
+        Probability of dropping a unit of each branch, and of embedded texts; attention
+        weights are not dropped.
     decoding : {"direct", "autoregressive"}, default="direct"
         How the steps of a forecast are made.
+    tie_embeddings : bool, default=True
+        Let the scores of a translation be products with the embeddings of the target's
+        tokens, as in the paper; and where both languages have one vocabulary, let them
+        have one embedding.
 
     References
     ----------
@@ -80,8 +91,18 @@ class Transformer(Architecture):
 
     api_version = 1
     name = "transformer"
-    supports = {"series": {"classification", "regression", "forecasting"}}
-    consumes = ("mask", "observed", "known", "known_categories", "target")
+    supports = {
+        "series": {"classification", "regression", "forecasting"},
+        "tokens": {"classification", "regression", "translation"},
+    }
+    consumes = (
+        "mask",
+        "observed",
+        "known",
+        "known_categories",
+        "target",
+        "target_tokens",
+    )
     citation = (
         "Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser, Polosukhin, "
         "Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762"
@@ -101,6 +122,7 @@ class Transformer(Architecture):
         d_ff: int | None = None,
         dropout: float = 0.1,
         decoding: str = "direct",
+        tie_embeddings: bool = True,
     ) -> None:
         self.d_model = d_model
         self.num_heads = num_heads
@@ -108,6 +130,7 @@ class Transformer(Architecture):
         self.d_ff = d_ff
         self.dropout = dropout
         self.decoding = decoding
+        self.tie_embeddings = tie_embeddings
 
     def build(self, data: DataSpec) -> nn.Module:
         """Build an untrained module; see `Architecture.build`."""
@@ -124,91 +147,31 @@ class Transformer(Architecture):
                 f"decoding={self.decoding!r} of Transformer must be 'direct' or "
                 "'autoregressive'."
             )
+        if not isinstance(self.tie_embeddings, bool):
+            raise ValueError(
+                f"tie_embeddings={self.tie_embeddings!r} of Transformer must be True "
+                "or False."
+            )
+        if data.task == "translation":
+            return _Translator(self, data)
         if data.task == "forecasting":
             return _Forecaster(self, data)
-        return _Pooled(self, data)
+        return (_Texts if data.input == "tokens" else _Series)(self, data)
 
 
-class _Encoder(nn.Module):
-    """Blocks of self-attention over tokens that know their positions."""
-
-    def __init__(self, params: Transformer) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            EncoderBlock(
-                params.d_model,
-                params.num_heads,
-                d_ff=2 * params.d_model if params.d_ff is None else params.d_ff,
-                dropout=params.dropout,
-                layer=f"encoder.{number}",
-                tokens="time",
-            )
-            for number in range(params.num_layers)
-        )
-        self.norm = nn.LayerNorm(params.d_model)
-
-    def forward(self, h: Tensor, mask: Tensor | None) -> Tensor:
-        """Transform tokens (batch, tokens, d_model)."""
-        h = h + sinusoidal_positions(step_positions(h, mask), h.shape[-1])
-        for block in self.blocks:
-            h = block(h, mask)
-        return self.norm(h)
-
-
-class _Decoder(nn.Module):
-    """Blocks of self-attention and attention to the encoder's output."""
-
-    def __init__(self, params: Transformer) -> None:
-        super().__init__()
-        self.blocks: Any = nn.ModuleList(
-            DecoderBlock(
-                params.d_model,
-                params.num_heads,
-                d_ff=2 * params.d_model if params.d_ff is None else params.d_ff,
-                dropout=params.dropout,
-                layer=f"decoder.{number}",
-                tokens="horizon",
-                memory="time",
-            )
-            for number in range(params.num_layers)
-        )
-        self.norm = nn.LayerNorm(params.d_model)
-
-    def forward(
-        self, h: Tensor, memory: Tensor, mask: Tensor | None, causal: bool
-    ) -> Tensor:
-        """Transform all tokens (batch, tokens, d_model) at once."""
-        for block in self.blocks:
-            h = block(h, memory, mask, causal)
-        return self.norm(h)
-
-    def start(self, memory: Tensor) -> list[tuple[Tensor, ...]]:
-        """Begin to transform token by token."""
-        return [block.start(memory) for block in self.blocks]
-
-    def step(
-        self, h: Tensor, states: list[tuple[Tensor, ...]], mask: Tensor | None
-    ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
-        """Transform the next token (batch, 1, d_model)."""
-        following = []
-        for block, state in zip(self.blocks, states, strict=True):
-            h, state = block.step(h, state, mask)
-            following.append(state)
-        return self.norm(h), following
-
-
-class _Pooled(nn.Module):
+class _Series(nn.Module):
     def __init__(self, params: Transformer, data: DataSpec) -> None:
         super().__init__()
         self.tokens = Tokens(data, params.d_model)
-        self.encoder = _Encoder(params)
+        self.encoder = Encoder(params, "time")
         self.head = ScoreHead(data, params.d_model)
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, observed: Tensor | None = None
     ) -> Tensor:
         """Compute raw scores; see `Architecture`."""
-        memory = self.encoder(self.tokens(x, observed, mask=mask), mask)
+        h = placed(self.tokens(x, observed, mask=mask), mask)
+        memory = self.encoder(h, mask)  # (batch, length, d_model)
         return self.head(masked_mean(memory, mask))
 
 
@@ -219,8 +182,8 @@ class _Forecaster(nn.Module):
         self.data = data
         self.tokens = Tokens(data, width)
         self.known = KnownTokens(data, width)
-        self.encoder = _Encoder(params)
-        self.decoder = _Decoder(params)
+        self.encoder = Encoder(params, "time")
+        self.decoder = Decoder(params, "horizon", "time")
         self.is_direct = params.decoding == "direct"
         if self.is_direct:
             self.queries = nn.Parameter(torch.empty(data.horizon, width))
@@ -242,7 +205,7 @@ class _Forecaster(nn.Module):
         length, horizon = self.data.length, self.data.horizon
         covariates = self.known(known, known_categories)
         h = self.tokens(x, observed, mask=mask) + covariates[:, :length]
-        memory = self.encoder(h, mask)  # (batch, length, d_model)
+        memory = self.encoder(placed(h, mask), mask)  # (batch, length, d_model)
         positions = step_positions(h, mask)[:, -1:] + 1
         positions = positions + torch.arange(horizon, device=x.device)
         future = covariates[:, length:] + sinusoidal_positions(positions, h.shape[-1])
@@ -279,3 +242,79 @@ class _Forecaster(nn.Module):
     def location(self, scores: Tensor) -> Tensor:
         """Take what is fed back: (batch, n_targets, k)."""
         return scores[..., 0] if self.data.n_parameters > 1 else scores
+
+
+class _Texts(nn.Module):
+    def __init__(self, params: Transformer, data: DataSpec) -> None:
+        super().__init__()
+        self.source = TokenEmbedding(data.vocabulary_size, params.d_model)
+        self.dropout = LeanDropout(params.dropout)
+        self.encoder = Encoder(params, "tokens")
+        self.head = ScoreHead(data, params.d_model)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute raw scores; see `Architecture`."""
+        h = self.dropout(placed(self.source(tokens)))
+        return self.head(masked_mean(self.encoder(h, mask), mask))
+
+
+class _State(NamedTuple):
+    position: int
+    sentences: Tensor  # (batch,): which row of the memory each row goes on from
+    mask: Tensor | None
+    blocks: States
+
+
+class _Translator(nn.Module):
+    def __init__(self, params: Transformer, data: DataSpec) -> None:
+        super().__init__()
+        maps = translation_maps(data, params.d_model, params.tie_embeddings)
+        self.source, self.target, self.head = maps
+        self.dropout = LeanDropout(params.dropout)
+        self.encoder = Encoder(params, "tokens")
+        self.decoder = Decoder(params, "target_tokens", "tokens")
+
+    def forward(
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        target_tokens: Tensor | None = None,
+    ) -> Tensor:
+        """Compute raw scores; see `Architecture`."""
+        if target_tokens is None:  # the scores of the first token
+            target_tokens = tokens.new_full((len(tokens), 1), SpecialToken.START)
+        memory = self.encode(tokens, mask)
+        h = self.dropout(placed(self.target(target_tokens)))
+        return self.head(self.decoder(h, memory, mask, causal=True))
+
+    def encode(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Transform the source: (batch, length, d_model)."""
+        return self.encoder(self.dropout(placed(self.source(tokens))), mask)
+
+    def start(self, tokens: Tensor, mask: Tensor | None = None) -> _State:
+        """Begin to translate; see `Architecture`."""
+        sentences = torch.arange(len(tokens), device=tokens.device)
+        blocks = self.decoder.start(self.encode(tokens, mask))
+        return _State(0, sentences, mask, blocks)
+
+    def step(self, target_tokens: Tensor, state: _State) -> tuple[Tensor, _State]:
+        """Score what follows one more token; see `Architecture`."""
+        h = self.target(target_tokens[:, None])  # (batch, 1, d_model)
+        position = torch.full_like(target_tokens[:1, None], state.position)
+        h = h + sinusoidal_positions(position, h.shape[-1])
+        h, blocks = self.decoder.step(h, state.blocks, state.mask)
+        following = state._replace(position=state.position + 1, blocks=blocks)
+        return self.head(h[:, 0]), following
+
+    def reorder(self, state: _State, index: Tensor) -> _State:
+        """Keep these rows; see `Architecture`."""
+        sentences = state.sentences[index]
+        if torch.equal(sentences, state.sentences):  # the memory stays as it is
+            blocks = [
+                (keys[index], values[index], *memory)
+                for keys, values, *memory in state.blocks
+            ]
+            return state._replace(blocks=blocks)
+        blocks = [tuple(part[index] for part in block) for block in state.blocks]
+        mask = None if state.mask is None else state.mask[index]
+        return _State(state.position, sentences, mask, blocks)
