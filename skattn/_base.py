@@ -19,6 +19,7 @@ from skattn._registry import resolve
 
 DEFAULT_ARCHITECTURE = "self_attention"
 DEFAULT_GRAPH_ARCHITECTURE = "gat"
+DEFAULT_TRANSLATION_ARCHITECTURE = "transformer"
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _COUNT = Interval(Integral, 1, None, closed="left")

@@ -29,6 +29,9 @@ from skattn._inputs import input_of, make_encoder
 _BUILT_WITH = (
     "loss",
     "quantile",
+    "label_smoothing",
+    "target_encoder",
+    "shared_vocabulary",
     "optimizer",
     "weight_decay",
     "linear_skip",

@@ -8,6 +8,8 @@ from typing import Any
 
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
 
+from skattn._engine._checkpoint import Checkpoint
+
 
 def _cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
@@ -19,7 +21,17 @@ def _one_cycle(progress: float, warm_up: float = 0.1) -> float:
     return _cosine((progress - warm_up) / (1 - warm_up))
 
 
-LR_SCHEDULES = {"cosine": _cosine, "one_cycle": _one_cycle}
+def _inverse_sqrt(progress: float, warm_up: float = 0.1) -> float:
+    if progress < warm_up:
+        return (progress + 1e-3) / (warm_up + 1e-3)
+    return math.sqrt(warm_up / progress)
+
+
+LR_SCHEDULES = {
+    "cosine": _cosine,
+    "inverse_sqrt": _inverse_sqrt,
+    "one_cycle": _one_cycle,
+}
 
 
 class _LearningRate(Callback):
@@ -88,13 +100,15 @@ class _Progress(Callback):
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         from tqdm.auto import tqdm
 
+        self.n_before_ = len(net.history)
         self.bar_ = tqdm(total=net.max_epochs, unit="epoch")
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         losses = ("train_loss", "valid_loss")
         epoch = net.history[-1]
         self.bar_.set_postfix({name: epoch[name] for name in losses if name in epoch})
-        self.bar_.update()
+        # A training that is gone on with has epochs that this bar did not see.
+        self.bar_.update(len(net.history) - self.n_before_ - self.bar_.n)
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         self.bar_.close()
@@ -130,7 +144,8 @@ def make_callbacks(
     Returns
     -------
     callbacks : list
-        Ours, then copies of the user's.
+        Ours, then copies of the user's, a `Checkpoint` last: it keeps the state of the
+        others. Training of a given number of epochs does without it.
 
     Raises
     ------
@@ -159,5 +174,12 @@ def make_callbacks(
                 f"callbacks holds {given!r}, which is no skorch callback. Pass "
                 "instances of skorch.callbacks.Callback, or pairs of a name and one."
             )
-        callbacks.append(deepcopy(given))
-    return callbacks
+        if is_scheduled or not isinstance(callback, Checkpoint):
+            callbacks.append(deepcopy(given))
+    return sorted(callbacks, key=_is_checkpoint)
+
+
+def _is_checkpoint(given: Any) -> bool:
+    """Tell whether a callback, or a pair of a name and one, is a checkpoint."""
+    callback = given[1] if isinstance(given, tuple) else given
+    return isinstance(callback, Checkpoint)

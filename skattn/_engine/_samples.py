@@ -148,7 +148,9 @@ def _rows_for(length: int) -> int:
     return min(max(_TOKENS_PER_BATCH // max(length, 1), 1), _MAX_ROWS)
 
 
-def fixed_batches(positions: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+def fixed_batches(
+    positions: Tensor, length: int, most: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Cut positions into batches of one fixed size.
 
     Parameters
@@ -157,6 +159,8 @@ def fixed_batches(positions: Tensor, length: int) -> Iterator[tuple[Tensor, Tens
         Samples of one padded length.
     length : int
         That length, in tokens.
+    most : int, optional
+        Rows of a batch, at most.
 
     Yields
     ------
@@ -166,6 +170,8 @@ def fixed_batches(positions: Tensor, length: int) -> Iterator[tuple[Tensor, Tens
         The same, filled up with the last one.
     """
     size = _rows_for(length)
+    if most is not None:
+        size = min(size, most)
     for chunk in positions.split(size):
         missing = size - len(chunk)
         if missing:

@@ -193,8 +193,15 @@ class TokenSamples:
         values = self.target.pad(rows, max(int(known.max()), 1), IGNORED)
         return inputs, Target(values, weight, n_tokens=int(known.sum()))
 
-    def inference_batches(self) -> Iterator[tuple[Tensor, Inputs]]:
+    def inference_batches(
+        self, most: int | None = None
+    ) -> Iterator[tuple[Tensor, Inputs]]:
         """Walk over all rows in batches whose shape depends on the rows alone.
+
+        Parameters
+        ----------
+        most : int, optional
+            Rows of a batch, at most.
 
         Yields
         ------
@@ -210,7 +217,7 @@ class TokenSamples:
         for number, shape in enumerate(shapes.tolist()):
             lengths = dict(zip(timed, shape, strict=True))
             rows = torch.nonzero(group == number).flatten()
-            for chunk, filled in fixed_batches(rows, sum(shape)):
+            for chunk, filled in fixed_batches(rows, sum(shape), most):
                 yield chunk, self._gather(filled, lengths, spare_masks=False)
 
     def _gather(
