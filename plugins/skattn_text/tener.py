@@ -9,6 +9,7 @@ from torch.nn import functional
 from skattn import Architecture, Choice, DataSpec, Float, Int, SpecialToken
 from skattn.nn import (
     ScoreHead,
+    Tokens,
     check_sizes,
     masked_mean,
     record,
@@ -145,8 +146,7 @@ class _TENER(nn.Module):
         super().__init__()
         self.tags = data.task == "tagging"
         self.word_dropout = params.word_dropout
-        self.words = nn.Embedding(data.vocabulary_size, params.d_word)
-        nn.init.normal_(self.words.weight, std=params.d_word**-0.5)
+        self.tokens = Tokens(data, params.d_word)
         width = params.d_word
         self.characters = None
         if data.character_vocabulary_size:
@@ -175,7 +175,7 @@ class _TENER(nn.Module):
         if self.training and self.word_dropout:
             dropped = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
             tokens = tokens.masked_fill(dropped, SpecialToken.UNKNOWN)
-        h = self.words(tokens)  # (batch, length, d_word)
+        h = self.tokens(tokens)  # (batch, length, d_word)
         if self.characters is not None:
             h = torch.cat([h, self.characters(characters)], dim=-1)
         h = self.project(self.embedding_dropout(h))  # (batch, length, d_model)
