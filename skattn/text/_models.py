@@ -1,0 +1,419 @@
+"""What is a token: words, characters or parts of words."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import os
+import re
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from skattn._architecture import SpecialToken
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]", "[SEP]", "[MASK]")
+
+# Stands for the space in front of a word, as in SentencePiece.
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+# Numbers, words with their apostrophes, dots or dashes in a row, other marks by one.
+APOSTROPHE = "['\N{RIGHT SINGLE QUOTATION MARK}]"
+WORD = rf"\d+(?:[.,]\d+)*|\w+(?:{APOSTROPHE}\w+)*|\.{{2,}}|-{{2,}}|[^\w\s]"
+# A word or a row of marks, with the space in front of it.
+PIECE = rf"{SPACE}?(?:\w+|[^\w{SPACE}]+)|{SPACE}"
+
+CLOSING = frozenset(".,;:!?%)]}»”…\N{RIGHT SINGLE QUOTATION MARK}")
+OPENING = frozenset("([{«“„¿¡$£€#\N{LEFT SINGLE QUOTATION MARK}")
+# What tokenisers cut from the end of words: 's, n't, and dots in a row.
+ENDING = re.compile(rf"{APOSTROPHE}\w+|n{APOSTROPHE}t|\.+")
+# Without a space on either side.
+BETWEEN = frozenset("-/")
+
+_ENVIRONMENT = threading.Lock()
+
+
+def import_tokenizers() -> Any:
+    """Import the library, or say how to get it.
+
+    Returns
+    -------
+    tokenizers : module
+        Of Hugging Face.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise ImportError(
+            "TokenEncoder needs the package tokenizers, which is not installed: run "
+            "pip install 'skattn[text]'."
+        ) from error
+    return tokenizers
+
+
+class TokenModel(ABC):
+    """Split texts into tokens of a vocabulary that it learns.
+
+    Parameters
+    ----------
+    vocabulary_size : int
+        Most tokens to keep, the special ones among them.
+    min_frequency : int
+        How often a token must occur.
+    """
+
+    def __init__(self, vocabulary_size: int, min_frequency: int) -> None:
+        self.vocabulary_size = vocabulary_size
+        self.min_frequency = min_frequency
+
+    def learn(self, texts: Iterable[str], *, whole: bool) -> None:
+        """Learn the vocabulary.
+
+        Parameters
+        ----------
+        texts : iterable of str
+            Normalised texts, or tokens.
+        whole : bool
+            Whether they are tokens that the user has split.
+
+        Raises
+        ------
+        ValueError
+            If nothing is frequent enough.
+        """
+        counts = self._count(texts, whole=whole)
+        if not counts:
+            raise ValueError(
+                "TokenEncoder found no token in the training texts: all of them are "
+                "empty. Pass texts with words."
+            )
+        tokens = self._learn(counts)
+        if not tokens:
+            raise ValueError(
+                "TokenEncoder would know no token, since none occurs "
+                f"min_frequency={self.min_frequency} times in the training texts. "
+                "Reduce min_frequency, or pass more texts."
+            )
+        self.tokens = [*SPECIAL_TOKENS, *tokens]
+        self.codes = {token: code for code, token in enumerate(self.tokens)}
+
+    def _most_frequent(self, counts: Counter[str]) -> list[str]:
+        # Equally frequent tokens in the order of their letters, not of the texts.
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        frequent = [token for token, count in ranked if count >= self.min_frequency]
+        return frequent[: self.vocabulary_size - len(SPECIAL_TOKENS)]
+
+    @abstractmethod
+    def _count(self, texts: Iterable[str], *, whole: bool) -> Counter[str]: ...
+
+    @abstractmethod
+    def _learn(self, counts: Counter[str]) -> list[str]: ...
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Encode a text.
+
+        Parameters
+        ----------
+        text : str
+            Normalised.
+
+        Returns
+        -------
+        codes : list of int
+            Of its tokens.
+        """
+
+    def encode_token(self, token: str) -> list[int]:
+        """Encode a token that the user has split.
+
+        Parameters
+        ----------
+        token : str
+            Normalised.
+
+        Returns
+        -------
+        codes : list of int
+            Of its parts.
+        """
+        return self.encode(token)
+
+    @abstractmethod
+    def join(self, tokens: Sequence[str], *, whole: bool) -> str:
+        """Write tokens as a text.
+
+        Parameters
+        ----------
+        tokens : sequence of str
+            Of the vocabulary.
+        whole : bool
+            Whether the user has split the training texts.
+
+        Returns
+        -------
+        text : str
+            Detokenised; with blanks between all tokens if the user has split them.
+        """
+
+
+class WordModel(TokenModel):
+    """Words and marks of punctuation."""
+
+    def _count(self, texts: Iterable[str], *, whole: bool) -> Counter[str]:
+        if whole:
+            counts = Counter(texts)
+        else:
+            counts = Counter(itertools.chain.from_iterable(map(_words, texts)))
+        return counts
+
+    def _learn(self, counts: Counter[str]) -> list[str]:
+        for token in SPECIAL_TOKENS:
+            counts.pop(token, None)
+        return self._most_frequent(counts)
+
+    def encode(self, text: str) -> list[int]:
+        return [code for word in _words(text) for code in self.encode_token(word)]
+
+    def encode_token(self, token: str) -> list[int]:
+        code = self.codes.get(token, int(SpecialToken.UNKNOWN))
+        # A token that is spelled like a special one is not of the vocabulary.
+        return [code if code >= len(SPECIAL_TOKENS) else int(SpecialToken.UNKNOWN)]
+
+    def join(self, tokens: Sequence[str], *, whole: bool) -> str:
+        return " ".join(tokens) if whole else _attach(tokens)
+
+
+class CharacterModel(TokenModel):
+    """Characters, and a mark for the space in front of a word."""
+
+    def _count(self, texts: Iterable[str], *, whole: bool) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(_mark_spaces(text))
+        return counts
+
+    def _learn(self, counts: Counter[str]) -> list[str]:
+        return self._most_frequent(counts)
+
+    def encode(self, text: str) -> list[int]:
+        unknown = int(SpecialToken.UNKNOWN)
+        return [self.codes.get(character, unknown) for character in _mark_spaces(text)]
+
+    def join(self, tokens: Sequence[str], *, whole: bool) -> str:
+        return _unmark_spaces(tokens)
+
+
+class SubwordModel(TokenModel):
+    """Parts of words, which the library learns."""
+
+    def _learn(self, counts: Counter[str]) -> list[str]:
+        letters: Counter[str] = Counter()
+        for word, count in counts.items():
+            for letter in word:
+                letters[letter] += count
+        rare = {
+            letter for letter, count in letters.items() if count < self.min_frequency
+        }
+        words = {word: counts[word] for word in sorted(counts) if not rare & {*word}}
+        if not words:
+            return []
+        alphabet = self._alphabet(words)
+        needed = len(SPECIAL_TOKENS) + len(alphabet)
+        if needed > self.vocabulary_size:
+            raise ValueError(
+                f"vocabulary_size={self.vocabulary_size} is too small: the training "
+                f"texts alone have {len(alphabet)} characters"
+                f"{self._forms}, and {len(SPECIAL_TOKENS)} tokens are special. Set it "
+                f"to more than {needed}, or raise min_frequency, so that rare "
+                "characters become unknown."
+            )
+        self._tokenizer = self._train(words, alphabet)
+        vocabulary = self._tokenizer.get_vocab()
+        return sorted(vocabulary, key=vocabulary.__getitem__)[len(SPECIAL_TOKENS) :]
+
+    _forms = ""
+
+    @abstractmethod
+    def _alphabet(self, words: dict[str, int]) -> list[str]: ...
+
+    @abstractmethod
+    def _train(self, words: dict[str, int], alphabet: list[str]) -> Any: ...
+
+
+class BPEModel(SubwordModel):
+    """Byte-pair encoding of words that begin with a mark for the space."""
+
+    def _count(self, texts: Iterable[str], *, whole: bool) -> Counter[str]:
+        split = _splitter(PIECE)
+        return Counter(
+            itertools.chain.from_iterable(split(_mark_spaces(text)) for text in texts)
+        )
+
+    def _alphabet(self, words: dict[str, int]) -> list[str]:
+        return sorted({letter for word in words for letter in word})
+
+    def _train(self, words: dict[str, int], alphabet: list[str]) -> Any:
+        library = import_tokenizers()
+        learnt = _train(
+            library.models.BPE(),
+            library.trainers.BpeTrainer(
+                vocab_size=self.vocabulary_size,
+                min_frequency=self.min_frequency,
+                special_tokens=list(SPECIAL_TOKENS),
+                show_progress=False,
+            ),
+            words,
+        )
+        # Without the special tokens that the trainer has added, which would be found
+        # where a text spells them.
+        model = library.models.BPE(
+            learnt["vocab"],
+            [tuple(merge) for merge in learnt["merges"]],
+            unk_token=SPECIAL_TOKENS[SpecialToken.UNKNOWN],
+        )
+        return _tokenizer(model, PIECE)
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(_mark_spaces(text)).ids
+
+    def join(self, tokens: Sequence[str], *, whole: bool) -> str:
+        return _unmark_spaces(tokens)
+
+
+class WordPieceModel(SubwordModel):
+    """Words in parts, of which all but the first begin with ``##``."""
+
+    _forms = " (at the beginning of words and inside)"
+
+    def _count(self, texts: Iterable[str], *, whole: bool) -> Counter[str]:
+        return Counter(itertools.chain.from_iterable(map(_words, texts)))
+
+    def _alphabet(self, words: dict[str, int]) -> list[str]:
+        letters = sorted({letter for word in words for letter in word})
+        inside = sorted({letter for word in words for letter in word[1:]})
+        return [*(f"##{letter}" for letter in inside), *letters]
+
+    def _train(self, words: dict[str, int], alphabet: list[str]) -> Any:
+        library = import_tokenizers()
+        # Left to itself, the trainer numbers the letters inside words at random.
+        inside = [form for form in alphabet if len(form) > 1]
+        learnt = _train(
+            library.models.WordPiece(),
+            library.trainers.WordPieceTrainer(
+                vocab_size=self.vocabulary_size,
+                min_frequency=self.min_frequency,
+                special_tokens=[*SPECIAL_TOKENS, *inside],
+                show_progress=False,
+            ),
+            words,
+        )
+        model = library.models.WordPiece(
+            learnt["vocab"], unk_token=SPECIAL_TOKENS[SpecialToken.UNKNOWN]
+        )
+        return _tokenizer(model, WORD)
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text).ids
+
+    def join(self, tokens: Sequence[str], *, whole: bool) -> str:
+        words: list[str] = []
+        for token in tokens:
+            if token.startswith("##") and words:
+                words[-1] += token[2:]
+            else:
+                words.append(token)
+        return " ".join(words) if whole else _attach(words)
+
+
+MODELS: dict[str, type[TokenModel]] = {
+    "word": WordModel,
+    "bpe": BPEModel,
+    "wordpiece": WordPieceModel,
+    "character": CharacterModel,
+}
+
+
+@functools.cache
+def _splitter(pattern: str) -> Any:
+    library = import_tokenizers()
+    splitter = library.pre_tokenizers.Split(
+        library.Regex(pattern), "removed", invert=True
+    )
+
+    def split(text: str) -> list[str]:
+        return [piece for piece, _ in splitter.pre_tokenize_str(text)]
+
+    return split
+
+
+def _words(text: str) -> list[str]:
+    return _splitter(WORD)(text)
+
+
+def _tokenizer(model: Any, pattern: str) -> Any:
+    library = import_tokenizers()
+    tokenizer = library.Tokenizer(model)
+    tokenizer.pre_tokenizer = library.pre_tokenizers.Split(
+        library.Regex(pattern), "removed", invert=True
+    )
+    return tokenizer
+
+
+def _train(model: Any, trainer: Any, words: dict[str, int]) -> dict[str, Any]:
+    tokenizer = import_tokenizers().Tokenizer(model)
+    repeated = itertools.chain.from_iterable(
+        itertools.repeat(word, count) for word, count in words.items()
+    )
+    with _one_thread():
+        tokenizer.train_from_iterator(repeated, trainer)
+    return json.loads(tokenizer.to_str())["model"]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep the library from starting threads, of which it warns in forked processes."""
+    name = "TOKENIZERS_PARALLELISM"
+    with _ENVIRONMENT:
+        before = os.environ.get(name)
+        os.environ[name] = "false"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
+
+
+def _mark_spaces(text: str) -> str:
+    words = text.replace(SPACE, " ").split()
+    return "".join(SPACE + word for word in words)
+
+
+def _unmark_spaces(tokens: Sequence[str]) -> str:
+    return "".join(tokens).replace(SPACE, " ").strip()
+
+
+def _attach(words: Sequence[str]) -> str:
+    text = ""
+    is_open = True
+    in_quotes = False
+    for word in words:
+        if word == '"':
+            closes, in_quotes = in_quotes, not in_quotes
+            opens = in_quotes
+        else:
+            closes = word in CLOSING | BETWEEN or bool(ENDING.fullmatch(word))
+            opens = word in OPENING | BETWEEN
+        text += word if is_open or closes else f" {word}"
+        is_open = opens
+    return text
