@@ -38,6 +38,8 @@ _BUILT_WITH = (
     "input_scaling",
     "categorical_features",
     "n_neighbors",
+    "tag_scheme",
+    "crf",
     "precision",
     "compile",
     "net_params",
@@ -63,6 +65,12 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
     def _make_encoder(self, input: str, architecture: Any) -> Any:
         """Make the unfitted encoder of ``X``."""
         return make_encoder(self, input, architecture)
+
+    def _make_blueprint(self, architecture: Any, data: DataSpec, has_skip: bool) -> Any:
+        """Say what the module is made of."""
+        from skattn._engine._net import Blueprint
+
+        return Blueprint(architecture, data, self.precision, has_skip)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any = None) -> Self:
         """Fit from scratch, or go on where ``warm_start`` says so."""
@@ -95,7 +103,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         epochs: int | None,
         validation: Any = None,
     ) -> Self:
-        from skattn._engine._net import Blueprint, make_net
+        from skattn._engine._net import make_net
 
         seed = draw_seed(self.random_state)
         input = self._input_of(X)
@@ -116,7 +124,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
             data = DataSpec(
                 task=self._task, n_outputs=target.n_outputs, **encoder.describe()
             )
-            blueprint = Blueprint(architecture, data, self.precision, has_skip)
+            blueprint = self._make_blueprint(architecture, data, has_skip)
             return make_net(blueprint, target.loss(), options)
 
         content, y, weight, given = self._add_validation(
