@@ -192,7 +192,7 @@ class _Sentence:
         return kept
 
     def _end(self, words: list[int], done: bool, total: float, length: int) -> None:
-        # Wu et al., "Google's Neural Machine Translation System", 2016, arXiv 1609.08144
+        # Wu et al., 2016, arXiv 1609.08144, equation 14
         score = total / ((5 + length) / 6) ** self.penalty
         self.ended.append(Translation(words, done, score))
 
