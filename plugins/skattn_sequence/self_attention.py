@@ -178,7 +178,7 @@ class _OfText(_Encoder):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute raw scores; see `Architecture`."""
-        h = self.tokens(tokens)  # (batch, length, d_model)
+        h = self.tokens(tokens, mask=mask)  # (batch, length, d_model)
         h = h * h.shape[-1] ** 0.5
         h = h + sinusoidal_positions(step_positions(h, mask), h.shape[-1])
         return self.score(self.dropout(h), mask)

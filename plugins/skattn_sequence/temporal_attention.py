@@ -6,7 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
-from skattn.nn import MaskedLSTM, ScoreHead, Tokens, attention, check_sizes, last_step
+from skattn.nn import (
+    LeanDropout,
+    MaskedLSTM,
+    ScoreHead,
+    Tokens,
+    attention,
+    check_sizes,
+    last_step,
+)
 
 
 class TemporalAttention(Architecture):
@@ -18,7 +26,8 @@ class TemporalAttention(Architecture):
 
     with :math:`q = W_q h_T` and :math:`k_t = W_k h_t`; the scores are a linear map of
     :math:`[c; h_T]`. It is Luong's global attention with a general score, scaled, in
-    which the last state asks. On a table the columns are read in their order.
+    which the last state asks. On a table the columns are read in their order, on a
+    text its tokens.
 
     Parameters
     ----------
@@ -28,6 +37,8 @@ class TemporalAttention(Architecture):
         Stacked LSTM layers.
     dropout : float, default=0.1
         Probability of dropping a unit of the tokens and of the last representation.
+    embedding_dropout : float, default=0.3
+        The same for the tokens of a text, in place of `dropout`.
 
     References
     ----------
@@ -47,6 +58,7 @@ class TemporalAttention(Architecture):
     supports = {
         "table": {"classification", "regression"},
         "series": {"classification", "regression", "forecasting"},
+        "tokens": {"classification", "regression"},
     }
     consumes = ("observed", "categories", "mask")
     citation = (
@@ -60,19 +72,29 @@ class TemporalAttention(Architecture):
     }
 
     def __init__(
-        self, d_model: int = 64, num_layers: int = 1, dropout: float = 0.1
+        self,
+        d_model: int = 64,
+        num_layers: int = 1,
+        dropout: float = 0.1,
+        embedding_dropout: float = 0.3,
     ) -> None:
         self.d_model = d_model
         self.num_layers = num_layers
         self.dropout = dropout
+        self.embedding_dropout = embedding_dropout
 
     def build(self, data: DataSpec) -> nn.Module:
         """Build an untrained module; see `Architecture.build`."""
-        check_sizes(self, "d_model", "num_layers", probabilities=["dropout"])
-        return _TemporalAttention(self, data)
+        check_sizes(
+            self,
+            "d_model",
+            "num_layers",
+            probabilities=["dropout", "embedding_dropout"],
+        )
+        return _OfText(self, data) if data.input == "tokens" else _OfValues(self, data)
 
 
-class _TemporalAttention(nn.Module):
+class _Reader(nn.Module):
     def __init__(self, params: TemporalAttention, data: DataSpec) -> None:
         super().__init__()
         width = params.d_model
@@ -84,15 +106,8 @@ class _TemporalAttention(nn.Module):
         self.dropout = nn.Dropout(params.dropout)
         self.head = ScoreHead(data, 2 * width)
 
-    def forward(
-        self,
-        x: Tensor,
-        observed: Tensor | None = None,
-        categories: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        """Compute raw scores; see `Architecture`."""
-        tokens = self.dropout(self.tokens(x, observed, categories, mask))
+    def score(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Read tokens (batch, tokens, d_model) from the first to the last."""
         states = self.norm(self.lstm(tokens, mask))  # (batch, tokens, d_model)
         last = last_step(states, mask)  # (batch, 1, d_model)
         context = attention(
@@ -107,3 +122,26 @@ class _TemporalAttention(nn.Module):
         )[:, 0]  # (batch, 1, d_model)
         joined = torch.cat([context, last], dim=-1)[:, 0]  # (batch, 2 d_model)
         return self.head(self.dropout(joined))
+
+
+class _OfValues(_Reader):
+    def forward(
+        self,
+        x: Tensor,
+        observed: Tensor | None = None,
+        categories: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Compute raw scores; see `Architecture`."""
+        tokens = self.tokens(x, observed, categories, mask)
+        return self.score(self.dropout(tokens), mask)
+
+
+class _OfText(_Reader):
+    def __init__(self, params: TemporalAttention, data: DataSpec) -> None:
+        super().__init__(params, data)
+        self.embedding_dropout = LeanDropout(params.embedding_dropout)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute raw scores; see `Architecture`."""
+        return self.score(self.embedding_dropout(self.tokens(tokens, mask=mask)), mask)

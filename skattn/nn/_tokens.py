@@ -76,16 +76,17 @@ class Tokens(nn.Module):
         categories : Tensor of int of shape (batch, n_categorical), optional
             Codes, of a table.
         mask : Tensor of bool of shape (batch, length), optional
-            True where a time step is real, of series. Of texts it may be given too:
-            a token is embedded alone, a padded one as well.
+            True where a time step or a token of a text is real.
 
         Returns
         -------
         tokens : Tensor of shape (batch, tokens, d_model)
-            One for each column, time step or token of a text.
+            One for each column, time step or token of a text; padded ones of texts
+            are zero.
         """
         if self.axis == "tokens":
-            return self.embed(x)
+            tokens = self.embed(x)
+            return tokens if mask is None else tokens.where(mask[..., None], 0.0)
         if self.axis == "features":
             return self.embed(x, observed, categories)
         return self.embed(x, observed, mask)
