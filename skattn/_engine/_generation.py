@@ -170,7 +170,7 @@ class _Sentence:
         hypotheses have ended, or when the limit is reached.
         """
         kept: tuple[list[int], list[int], list[float]] = ([], [], [])
-        following = []
+        following: list[list[int]] = []
         for rank, (parent, token, total) in enumerate(
             zip(parents, tokens, totals, strict=True)
         ):
@@ -180,8 +180,9 @@ class _Sentence:
                     self._end(words, True, total, len(words) + 1)
             elif len(following) < self.size:
                 following.append([*words, token])
-                for values, value in zip(kept, (parent, token, total), strict=True):
-                    values.append(value)
+                kept[0].append(parent)
+                kept[1].append(token)
+                kept[2].append(total)
         self.followed = following
         if len(self.ended) >= self.size:
             self.is_open = False

@@ -57,12 +57,11 @@ def fused_attention(
         Weighted values, of the type of the queries.
     """
     attend = functional.scaled_dot_product_attention
-    options = {"attn_mask": mask, "dropout_p": dropout, "is_causal": causal}
     if query.dtype is not torch.bfloat16 or query.device.type != "cpu":
-        return attend(query, key, value, **options)
+        return attend(query, key, value, mask, dropout, causal)
     with torch.autocast("cpu", enabled=False):
-        full = attend(query.float(), key.float(), value.float(), **options)
-    return full.to(query.dtype)
+        full = (query.float(), key.float(), value.float())
+        return attend(*full, mask, dropout, causal).to(query.dtype)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
