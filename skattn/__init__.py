@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skattn._architecture import SpecialToken as SpecialToken
     from skattn._backtest import backtest as backtest
     from skattn._classifier import AttentionClassifier as AttentionClassifier
+    from skattn._engine._checkpoint import Checkpoint as Checkpoint
     from skattn._forecaster import AttentionForecaster as AttentionForecaster
     from skattn._graph import Graph as Graph
     from skattn._linear_forecaster import LinearForecaster as LinearForecaster
@@ -56,6 +57,7 @@ _PUBLIC = {
     "AttentionTimeSeriesClassifier": "_panel",
     "AttentionTimeSeriesRegressor": "_panel",
     "AttentionTranslator": "_translator",
+    "Checkpoint": "_engine._checkpoint",
     "Choice": "_search",
     "DataSpec": "_architecture",
     "Float": "_search",

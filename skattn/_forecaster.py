@@ -435,10 +435,13 @@ default=None
         return 0 if self._pretraining else super()._count_tail(n_steps)
 
     def _learn(self, series: Sequence[SeriesData]) -> Any:
+        from skattn._engine._checkpoint import in_part
         from skattn._engine._net import train
         from skattn._engine._runtime import seeded
 
         options = self._options()
+        if self._part is not None:
+            options = replace(options, callbacks=in_part(self.callbacks, self._part))
         start = self._start
         epochs = None
         if start is not None and not self._pretraining:

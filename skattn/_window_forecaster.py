@@ -266,12 +266,14 @@ class WindowForecaster(BaseForecaster):
         self._rescale_past(series, pasts, held_out)
         model, self._calibration = None, None
         if any(tails):
+            self._part = "calibration" if self.calibration == "refit" else None
             model = self._learn(pasts)
             self._measure_errors(model, series, tails)
         if model is None or (
             self.calibration == "refit" and not getattr(model, "interrupted_", False)
         ):
             # An interruption asks for an end, and not for the second training.
+            self._part = None
             model = self._learn(series)
         return model
 
