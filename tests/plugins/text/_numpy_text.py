@@ -76,6 +76,33 @@ def sinusoid(distance, width):
     return np.concatenate([np.sin(angle), np.cos(angle)])[:width]
 
 
+def lstm(state, prefix, h):
+    """Run all layers of an LSTM over (steps, width); gates are i, f, g, o."""
+    layer = 0
+    while f"{prefix}.weight_ih_l{layer}" in state:
+        w_ih, w_hh, b_ih, b_hh = (
+            state[f"{prefix}.{name}_l{layer}"]
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        hidden = cell = np.zeros(w_hh.shape[1])
+        states = []
+        for step in h:
+            gates = w_ih @ step + b_ih + w_hh @ hidden + b_hh
+            enter, forget, candidate, leave = np.split(gates, 4)
+            cell = sigmoid(forget) * cell + sigmoid(enter) * np.tanh(candidate)
+            hidden = sigmoid(leave) * np.tanh(cell)
+            states.append(hidden)
+        h = np.stack(states)
+        layer += 1
+    return h
+
+
+def both_directions(state, prefix, h):
+    """Read forwards and backwards; the states are joined."""
+    backward = lstm(state, f"{prefix}.backward_lstm", h[::-1])[::-1]
+    return np.hstack([lstm(state, f"{prefix}.forward_lstm", h), backward])
+
+
 def relative_scores(query, key, encode, u, v, offset=0):
     """Score each pair of positions of one head, one after another.
 
