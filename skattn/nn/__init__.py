@@ -9,7 +9,7 @@ from skattn.nn._attention import (
 from skattn.nn._block import DecoderBlock, EncoderBlock
 from skattn.nn._checks import check_sizes
 from skattn.nn._dropout import LeanDropout
-from skattn.nn._embedding import FeatureTokens
+from skattn.nn._embedding import FeatureTokens, WordDropout
 from skattn.nn._gates import (
     GatedAddNorm,
     GatedResidual,
@@ -86,6 +86,7 @@ __all__ = [
     "VariableSelection",
     "VariableTokens",
     "VariateTokens",
+    "WordDropout",
     "VocabularyHead",
     "additive_attention",
     "attention",

@@ -1,4 +1,4 @@
-"""Columns of a table as tokens."""
+"""Columns of a table as tokens, and noise for the tokens of texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from skattn._architecture import DataSpec
+from skattn._architecture import DataSpec, SpecialToken
 
 
 class FeatureTokens(nn.Module):
@@ -106,3 +106,45 @@ class FeatureTokens(nn.Module):
             table(categories[:, column]) for column, table in enumerate(self.tables)
         ]
         return torch.cat([tokens, torch.stack(embedded, dim=1)], dim=1)
+
+
+class WordDropout(nn.Module):
+    """Replace tokens of a text by the unknown one while training.
+
+    No single word can then decide alone, and `SpecialToken.UNKNOWN` learns what to say
+    of words that the training texts lack.
+
+    Parameters
+    ----------
+    p : float
+        Probability of replacing a token.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skattn.nn import WordDropout
+    >>> WordDropout(0.5).eval()(torch.tensor([[7, 8, 9]]))
+    tensor([[7, 8, 9]])
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Replace tokens.
+
+        Parameters
+        ----------
+        tokens : Tensor of int of shape (batch, length)
+            Codes.
+
+        Returns
+        -------
+        tokens : Tensor of int of shape (batch, length)
+            The same tensor in evaluation mode.
+        """
+        if not self.training or self.p == 0:
+            return tokens
+        dropped = torch.rand(tokens.shape, device=tokens.device) < self.p
+        return tokens.masked_fill(dropped, int(SpecialToken.UNKNOWN))
