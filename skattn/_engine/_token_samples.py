@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import copy
 
 import numpy as np
@@ -91,6 +91,8 @@ class TokenSamples:
         for each token, everything else becomes `dtype`.
     rows : mapping of str to ndarray of shape (n_rows, ...), optional
         More arguments of the module, which have no length.
+    consumes : collection of str, optional
+        Which masks the module takes; by default all.
     """
 
     is_whole = False
@@ -103,6 +105,7 @@ class TokenSamples:
         device: torch.device,
         target: np.ndarray | None = None,
         rows: Mapping[str, np.ndarray] | None = None,
+        consumes: Collection[str] = tuple(MASKS.values()),
     ) -> None:
         def to_tensor(array: np.ndarray) -> Tensor:
             tensor = torch.from_numpy(np.ascontiguousarray(array))
@@ -112,6 +115,7 @@ class TokenSamples:
             name: Ragged(array, device) for name, array in sequences.items()
         }
         self.rows = {name: to_tensor(array) for name, array in (rows or {}).items()}
+        self.consumes = frozenset(consumes)
         self.dtype = dtype
         self.device = device
         self.target: Tensor | Ragged | None = None
@@ -227,7 +231,7 @@ class TokenSamples:
         for name, ragged in self.sequences.items():
             length = lengths[self._timed_by[name]]
             batch[name] = ragged.pad(rows, length, 0)
-            if name in MASKS:
+            if name in MASKS and MASKS[name] in self.consumes:
                 real = ragged.lengths[rows]
                 if not (spare_masks and bool((real == length).all())):
                     steps = torch.arange(length, device=rows.device)

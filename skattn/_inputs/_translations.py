@@ -186,7 +186,10 @@ class SourceEncoder:
         sequences = dict(content)
         if target is not None:
             sequences["target_tokens"] = _started(target)
-        return TokenSamples(sequences, target=target, **placement(net))
+        consumes = net.module.architecture.consumes
+        return TokenSamples(
+            sequences, target=target, consumes=consumes, **placement(net)
+        )
 
     def describe(self) -> dict[str, Any]:
         """Say what the tensors look like.

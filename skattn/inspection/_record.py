@@ -23,9 +23,10 @@ class AttentionRecord:
     weights : ndarray of shape (n, heads, queries, keys), or (n_edges, heads)
         How much each query attends to each key; zero where padded. Of a graph, how
         much the target of each edge attends to its source.
-    queries, keys : list of str
+    queries, keys : list of str or list of list of str
         Names of the positions: columns, time steps, channels, steps of the horizon,
-        nodes (all of the graph, integers too as strings).
+        nodes (all of the graph, integers too as strings). Of texts, a list for each
+        sample, as long as its text: the tokens.
     normalised : bool
         Whether the weights over the keys of a query sum to one.
     edge_index : ndarray of int64 of shape (2, n_edges), optional
@@ -43,8 +44,8 @@ class AttentionRecord:
     layer: str
     kind: str
     weights: np.ndarray
-    queries: list[str]
-    keys: list[str]
+    queries: list[Any]
+    keys: list[Any]
     normalised: bool = True
     edge_index: np.ndarray | None = None
     sample: np.ndarray | None = None
@@ -180,13 +181,13 @@ def _assemble(
     for rows, record in batches:
         part = record.weights[: len(rows)].float().cpu().numpy()
         weights[rows, :, : part.shape[2], : part.shape[3]] = part
-    queries = _names(first.queries, n_queries, name_axis)
-    keys = _names(first.keys, n_keys, name_axis)
+    queries = _names(first.queries, n_queries, n_samples, name_axis)
+    keys = _names(first.keys, n_keys, n_samples, name_axis)
     return AttentionRecord(
         layer=first.layer,
         kind=first.kind,
-        # Inference pads batches beyond the longest series.
-        weights=weights[:, :, : len(queries), : len(keys)],
+        # Inference pads batches beyond the longest series or text.
+        weights=weights[:, :, : _extent(queries), : _extent(keys)],
         queries=queries,
         keys=keys,
         normalised=first.normalised,
@@ -223,23 +224,44 @@ def _node_names(
     return name_axis(axis) or [f"{axis} {number}" for number in range(count)]
 
 
+def _extent(names: list[Any]) -> int:
+    """Count positions, of the longest sample where each has names of its own."""
+    if names and isinstance(names[0], list):
+        return max(map(len, names))
+    return len(names)
+
+
 def _names(
     axis: str | tuple[str, ...],
     length: int,
-    name_axis: Callable[[str], list[str] | None],
-) -> list[str]:
+    n_samples: int,
+    name_axis: Callable[[str], list[Any] | None],
+) -> list[Any]:
     """Name positions: known axes by the data, tokens by themselves.
 
-    Where positions are left over, the last part stands for them all, by number.
+    Where positions are left over, the last part stands for them all, by number. Where
+    a part has other names in each sample, so has the whole.
     """
     from skattn.nn import Name
 
-    names: list[str] = []
-    known: list[str] | None = None
-    for part in (axis,) if isinstance(axis, str) else axis:
-        known = None if isinstance(part, Name) else name_axis(part)
-        names += known or [part]
-    if known or len(names) >= length:
+    parts: list[tuple[str, list[Any] | None]] = [
+        (part, None if isinstance(part, Name) else name_axis(part))
+        for part in ((axis,) if isinstance(axis, str) else axis)
+    ]
+    if any(known and isinstance(known[0], list) for _, known in parts):
+        return [
+            [name for part, known in parts for name in _own(part, known, sample)]
+            for sample in range(n_samples)
+        ]
+    names = [name for part, known in parts for name in known or [part]]
+    if parts[-1][1] or len(names) >= length:
         return names[:length]
     *names, last = names
     return names + [f"{last} {number}" for number in range(length - len(names))]
+
+
+def _own(part: str, known: list[Any] | None, sample: int) -> list[str]:
+    """Name the positions of one sample."""
+    if known is None:
+        return [part]
+    return known[sample] if isinstance(known[0], list) else known
