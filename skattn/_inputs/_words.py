@@ -1,0 +1,209 @@
+"""Token lists whose tokens stay as they are: each has a tag."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from skattn._architecture import Architecture
+from skattn._inputs._translations import digests
+from skattn.text._characters import CharacterCodes
+
+
+class WordEncoder:
+    """Turn token lists into ``tokens``, and ``characters`` and ``segments`` if wanted.
+
+    Parameters
+    ----------
+    token_encoder : TokenEncoder
+        Copied, and fitted by `learn`; each token has one code, whatever its
+        ``max_length`` is.
+    architecture : Architecture
+        Its ``consumes`` tell what is wanted.
+    """
+
+    input = "tokens"
+    n_features_in = 1
+
+    def __init__(self, token_encoder: Any, architecture: Architecture) -> None:
+        self.token_encoder = clone(token_encoder)
+        self.consumes = frozenset(architecture.consumes)
+        if token_encoder.model != "word" or token_encoder.kind not in (
+            "auto",
+            "tokens",
+        ):
+            raise ValueError(
+                f"{token_encoder!r} does not give one code to each token, but each has "
+                "a tag. Use TokenEncoder('word', kind='tokens', ...)."
+            )
+        # No token is a turn of a dialogue, nor is one lost.
+        self.token_encoder.set_params(kind="tokens", max_length=None)
+
+    @staticmethod
+    def check(X: Any) -> np.ndarray:
+        """Validate token lists.
+
+        Parameters
+        ----------
+        X : list, ndarray or Series of shape (n,)
+            A list of tokens for each sentence.
+
+        Returns
+        -------
+        sentences : ndarray of objects of shape (n,)
+            Lists of str.
+        """
+        if isinstance(X, pd.Series):
+            X = X.to_numpy(dtype=object)
+        if isinstance(X, str) or not isinstance(X, (list, tuple, np.ndarray)):
+            raise TypeError(
+                "X must be a list with a list of tokens for each sentence, but it is "
+                f"{X!r:.60} of type {type(X).__name__}."
+            )
+        if not len(X):
+            raise ValueError("X holds no sentence; at least one is needed.")
+        checked = np.empty(len(X), dtype=object)
+        for number, sentence in enumerate(X):
+            if isinstance(sentence, str):
+                raise TypeError(
+                    f"Element {number} of X is the string {sentence!r:.60}, but must "
+                    "be the list of the tokens of a sentence, because each token has a "
+                    "tag. Split it, for instance by sentence.split()."
+                )
+            if not isinstance(sentence, (list, tuple, np.ndarray)):
+                raise TypeError(
+                    f"Element {number} of X is {sentence!r:.60} of type "
+                    f"{type(sentence).__name__}, but must be the list of the tokens of "
+                    "a sentence."
+                )
+            for position, token in enumerate(sentence):
+                if not isinstance(token, str):
+                    raise TypeError(
+                        f"Token {position} of element {number} of X is {token!r:.60} "
+                        f"of type {type(token).__name__}, but tokens are strings. Turn "
+                        "it into one by str()."
+                    )
+            checked[number] = list(map(str, sentence))
+        return checked
+
+    def learn(self, X: np.ndarray) -> dict[str, np.ndarray]:
+        """Learn the vocabulary, and read the sentences.
+
+        Parameters
+        ----------
+        X : ndarray of objects of shape (n,)
+            From `check`.
+
+        Returns
+        -------
+        content : dict of str to ndarray
+            As `read` gives it.
+        """
+        self.token_encoder.fit(X)
+        self.length = max(map(len, X))
+        self.characters = None
+        if "characters" in self.consumes:
+            self.characters = CharacterCodes().fit(X)
+        return self.read(X)
+
+    def read(self, X: np.ndarray) -> dict[str, np.ndarray]:
+        """Number the tokens.
+
+        Parameters
+        ----------
+        X : ndarray of objects of shape (n,)
+            From `check`.
+
+        Returns
+        -------
+        content : dict of str to ndarray of objects of shape (n,)
+            The tensors of the contract, and ``words``, the tokens themselves.
+        """
+        content = {"words": X, "tokens": self.token_encoder.transform(X)}
+        if self.characters is not None:
+            content["characters"] = self.characters.transform(X)
+        if "segments" in self.consumes:
+            content["segments"] = self.token_encoder.segments(X)
+        return content
+
+    @staticmethod
+    def identity(content: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Give numbers by which sentences are ordered and split.
+
+        Parameters
+        ----------
+        content : dict of str to ndarray
+            From `read`.
+
+        Returns
+        -------
+        numbers : dict of str to ndarray
+            ``digests`` (n, 2), equal for equal sentences.
+        """
+        return {"digests": digests(map("\0".join, content["words"]))}
+
+    def fit_scaling(self, content: Any, weight: Any) -> None:
+        """Do nothing: tokens have no scale."""
+
+    @staticmethod
+    def samples(
+        content: dict[str, np.ndarray], net: Any, target: np.ndarray | None = None
+    ) -> Any:
+        """Put sentences into tensors.
+
+        Parameters
+        ----------
+        content : dict of str to ndarray
+            From `read`.
+        net : Net
+            Where the tensors go.
+        target : ndarray of objects of shape (n,), optional
+            Tags as arrays of int64.
+
+        Returns
+        -------
+        samples : TokenSamples
+            One for each row of the content.
+        """
+        from skattn._engine._runtime import placement
+        from skattn._engine._token_samples import TokenSamples
+
+        sequences = {name: each for name, each in content.items() if name != "words"}
+        return TokenSamples(sequences, target=target, **placement(net))
+
+    def describe(self) -> dict[str, Any]:
+        """Say what the tensors look like.
+
+        Returns
+        -------
+        fields : dict of str to object
+            Fields of `DataSpec`.
+        """
+        n_characters = 0 if self.characters is None else self.characters.n_codes_
+        return {
+            "input": "tokens",
+            "length": self.length,
+            "vocabulary_size": self.token_encoder.vocabulary_size_,
+            "character_vocabulary_size": n_characters,
+        }
+
+    @staticmethod
+    def axis_names(axis: str, content: dict[str, np.ndarray]) -> list[list[str]] | None:
+        """Name the positions along an axis of attention.
+
+        Parameters
+        ----------
+        axis : str
+            ``"tokens"``, or something else.
+        content : dict of str to ndarray
+            From `read`.
+
+        Returns
+        -------
+        names : list of list of str or None
+            The tokens of each sentence.
+        """
+        return content["words"].tolist() if axis == "tokens" else None
