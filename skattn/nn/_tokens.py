@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from skattn._architecture import DataSpec, SpecialToken
@@ -49,7 +51,7 @@ class Tokens(nn.Module):
             table = nn.Embedding(data.vocabulary_size, d_model)
             nn.init.normal_(table.weight, std=d_model**-0.5)
             nn.init.zeros_(table.weight[SpecialToken.UNKNOWN])
-            self.embed: nn.Module = table
+            self.embed: Any = table
         elif self.axis == "features":
             self.embed = FeatureTokens(data, d_model)
         elif data.task == "forecasting":

@@ -1,0 +1,269 @@
+"""A bidirectional Transformer encoder of texts and of pairs of texts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from skattn import Architecture, Choice, DataSpec, Float, Int, SpecialToken
+from skattn.nn import (
+    EncoderBlock,
+    LeanDropout,
+    ScoreHead,
+    Tokens,
+    VocabularyHead,
+    WordDropout,
+    check_sizes,
+    masked_mean,
+    sinusoidal_positions,
+    step_positions,
+)
+
+
+class TextEncoder(Architecture):
+    r"""Bidirectional Transformer encoder, as BERT.
+
+    .. math:: H_0 = \mathrm{LN}([c; \sqrt{d}\, E_{w_1}; \dots; \sqrt{d}\, E_{w_n}] + P
+              + S), \quad H_l = \mathrm{Block}_l(H_{l-1}), \quad
+              \tilde H = \mathrm{LN}(H_L)
+
+    with the embedding :math:`E`, an extra token :math:`c` in front, positions
+    :math:`P`, and segments :math:`S` of a pair. Of a pair one sequence is made,
+
+    .. math:: c,\ a_1, \dots, a_n,\ \mathrm{separator},\ b_1, \dots, b_m,
+
+    in which all tokens up to the separator are of the first segment. What is read:
+
+    - classification and regression: a linear map of :math:`\tanh(W \bar h + b)`, where
+      :math:`\bar h` is :math:`\tilde H_c`, or the mean of :math:`\tilde H` over all
+      tokens; see `pooling`.
+    - tags: a linear map of each token's :math:`\tilde H_t`.
+    - masked tokens: :math:`E\, \mathrm{LN}(\mathrm{GELU}(W \tilde H_t + b)) + b'`,
+      with the embedding as the last map.
+
+    Positions are sinusoids, so that texts may be longer than those of the training;
+    BERT's are learned. The blocks are pre-norm with ReLU (`skattn.nn.EncoderBlock`),
+    BERT's post-norm with GELU. Pretraining predicts masked tokens; there is no
+    prediction of the next sentence.
+
+    Parameters
+    ----------
+    d_model : int, default=128
+        Width of a token, a multiple of `num_heads`; 768 in the paper.
+    num_heads : int, default=4
+        Heads of each attention layer; 12 in the paper.
+    num_layers : int, default=2
+        Blocks; 12 in the paper.
+    d_ff : int or None, default=None
+        Hidden units of the feed-forward nets; None takes twice `d_model`, the paper
+        four times.
+    dropout : float, default=0.1
+        Probability of dropping a unit of each branch, and of what is read; attention
+        weights are not dropped.
+    embedding_dropout : float, default=0.3
+        Probability of dropping a unit of :math:`H_0`; 0.1 in the paper, which is
+        pretrained on much text. From a few thousand texts alone, more is better.
+    word_dropout : float, default=0.1
+        Probability of replacing a token by the unknown one while training.
+    pooling : {"mean", "cls"}, default="mean"
+        What a whole text is read from: all tokens, or the extra one, as in the paper.
+
+    References
+    ----------
+    Devlin, Chang, Lee, Toutanova, "BERT: Pre-training of Deep Bidirectional
+    Transformers for Language Understanding", NAACL 2019, arXiv 1810.04805.
+
+    Examples
+    --------
+    >>> from skattn import AttentionClassifier
+    >>> from skattn.architectures import TextEncoder
+    >>> AttentionClassifier(TextEncoder(num_layers=4)).architecture
+    TextEncoder(num_layers=4)
+    """
+
+    api_version = 1
+    name = "text_encoder"
+    supports = {
+        "tokens": {"classification", "regression", "tagging", "token_prediction"},
+        "pair": {"classification", "regression"},
+    }
+    consumes = ("mask", "other_mask")
+    citation = (
+        "Devlin, Chang, Lee, Toutanova, BERT: Pre-training of Deep Bidirectional "
+        "Transformers for Language Understanding, NAACL 2019, arXiv 1810.04805"
+    )
+    search_space = {
+        "d_model": Choice(32, 64, 128, 256),
+        "num_heads": Choice(1, 2, 4, 8),
+        "num_layers": Int(1, 4),
+        "dropout": Float(0.0, 0.5),
+        "embedding_dropout": Float(0.0, 0.6),
+        "word_dropout": Float(0.0, 0.3),
+    }
+
+    def __init__(
+        self,
+        d_model: int = 128,
+        num_heads: int = 4,
+        num_layers: int = 2,
+        d_ff: int | None = None,
+        dropout: float = 0.1,
+        embedding_dropout: float = 0.3,
+        word_dropout: float = 0.1,
+        pooling: str = "mean",
+    ) -> None:
+        self.d_model = d_model
+        self.num_heads = num_heads
+        self.num_layers = num_layers
+        self.d_ff = d_ff
+        self.dropout = dropout
+        self.embedding_dropout = embedding_dropout
+        self.word_dropout = word_dropout
+        self.pooling = pooling
+
+    def build(self, data: DataSpec) -> nn.Module:
+        """Build an untrained module; see `Architecture.build`."""
+        check_sizes(
+            self,
+            "d_model",
+            "num_heads",
+            "num_layers",
+            "d_ff",
+            probabilities=["dropout", "embedding_dropout", "word_dropout"],
+        )
+        if self.pooling not in ("mean", "cls"):
+            raise ValueError(
+                f"pooling={self.pooling!r} of TextEncoder must be 'mean' or 'cls'."
+            )
+        if data.input == "pair":
+            return _OfPair(self, data)
+        if data.task in ("tagging", "token_prediction"):
+            return _OfTokens(self, data)
+        return _OfText(self, data)
+
+
+class _Encoder(nn.Module):
+    """Blocks over an extra token and the tokens behind it."""
+
+    def __init__(
+        self, params: TextEncoder, data: DataSpec, axes: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        width = params.d_model
+        self.tokens = Tokens(data, width)
+        self.drop_words = WordDropout(params.word_dropout)
+        self.cls = nn.Parameter(torch.empty(width))
+        nn.init.normal_(self.cls)
+        self.norm_embedding = nn.LayerNorm(width)
+        self.embedding_dropout = LeanDropout(params.embedding_dropout)
+        self.blocks = nn.ModuleList(
+            EncoderBlock(
+                width,
+                params.num_heads,
+                d_ff=2 * width if params.d_ff is None else params.d_ff,
+                dropout=params.dropout,
+                layer=f"blocks.{number}",
+                tokens=("cls", *axes),
+            )
+            for number in range(params.num_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.dropout = LeanDropout(params.dropout)
+
+    def embed(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Embed codes (batch, length), behind the extra token."""
+        h = self.tokens(self.drop_words(tokens), mask=mask)
+        h = h * h.shape[-1] ** 0.5
+        return torch.cat([self.cls.expand(len(h), 1, -1), h], dim=1)
+
+    def encode(self, h: Tensor, mask: Tensor | None) -> Tensor:
+        """Transform tokens (batch, 1 + length, d_model)."""
+        h = h + sinusoidal_positions(step_positions(h, mask), h.shape[-1])
+        h = self.embedding_dropout(self.norm_embedding(h))
+        for block in self.blocks:
+            h = block(h, mask)
+        return self.norm(h)
+
+
+class _Pooled(_Encoder):
+    """An encoder that is read as a whole."""
+
+    def __init__(
+        self, params: TextEncoder, data: DataSpec, axes: tuple[str, ...]
+    ) -> None:
+        super().__init__(params, data, axes)
+        width = params.d_model
+        self.reads_all = params.pooling == "mean"
+        self.pool = nn.Linear(width, width)
+        self.head = ScoreHead(data, width)
+
+    def score(self, h: Tensor, mask: Tensor | None) -> Tensor:
+        """Transform tokens (batch, 1 + length, d_model) and read them."""
+        h = self.encode(h, mask)
+        pooled = masked_mean(h, mask) if self.reads_all else h[:, 0]
+        return self.head(self.dropout(self.pool(pooled).tanh()))
+
+
+class _OfText(_Pooled):
+    def __init__(self, params: TextEncoder, data: DataSpec) -> None:
+        super().__init__(params, data, ("tokens",))
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute raw scores; see `Architecture`."""
+        return self.score(self.embed(tokens, mask), _behind_cls(mask))
+
+
+class _OfPair(_Pooled):
+    def __init__(self, params: TextEncoder, data: DataSpec) -> None:
+        super().__init__(params, data, ("tokens", "separator", "other_tokens"))
+        self.segments = nn.Parameter(torch.empty(2, params.d_model))
+        nn.init.normal_(self.segments)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        other_tokens: Tensor,
+        mask: Tensor | None = None,
+        other_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Compute raw scores; see `Architecture`."""
+        separator = torch.full_like(tokens[:, :1], SpecialToken.SEPARATOR)
+        joined = torch.cat([tokens, separator, other_tokens], dim=1)
+        if mask is not None or other_mask is not None:
+            sides = [(tokens, mask), (separator, None), (other_tokens, other_mask)]
+            mask = torch.cat([_full(*side) for side in sides], dim=1)
+        counts = torch.tensor([tokens.shape[1] + 2, other_tokens.shape[1]])
+        segments = self.segments.repeat_interleave(counts.to(tokens.device), dim=0)
+        return self.score(self.embed(joined, mask) + segments, _behind_cls(mask))
+
+
+class _OfTokens(_Encoder):
+    """Scores of each token; those of the vocabulary come from the embedding."""
+
+    def __init__(self, params: TextEncoder, data: DataSpec) -> None:
+        super().__init__(params, data, ("tokens",))
+        width = params.d_model
+        self.transform = None
+        if data.task == "tagging":
+            self.head: nn.Module = ScoreHead(data, width)
+            return
+        self.transform = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)
+        )
+        self.head = VocabularyHead(width, data.n_outputs, self.tokens.embed)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute raw scores; see `Architecture`."""
+        h = self.encode(self.embed(tokens, mask), _behind_cls(mask))[:, 1:]
+        if self.transform is not None:
+            return self.head(self.transform(h))
+        return self.head(self.dropout(h))  # (batch, length, n_outputs)
+
+
+def _behind_cls(mask: Tensor | None) -> Tensor | None:
+    return None if mask is None else functional.pad(mask, (1, 0), value=True)
+
+
+def _full(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    return torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
