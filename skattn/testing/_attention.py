@@ -53,7 +53,7 @@ def check_weights(architecture: Architecture, case: Case) -> None:
         inputs = case.inputs(gaps=gaps)
         for record in _recorded(module, inputs)[1]:
             _check_sums(record, gaps)
-            if gaps and "mask" in inputs:
+            if gaps and record.edge_index is None:
                 _check_masked_keys(record, inputs, case)
 
 
@@ -131,30 +131,47 @@ def _check_sums(record: Recorded, gaps: bool) -> None:
 
 
 def _check_masked_keys(record: Recorded, inputs: Inputs, case: Case) -> None:
-    """Look up which keys are time steps, and let padded ones have no weight."""
-    mask = inputs["mask"]
-    steps = _positions(record, mask.shape[1], case)
-    if record.edge_index is not None or steps is None:
-        return
-    weights = record.weights[..., steps]  # (batch, heads, queries, time)
-    if weights.masked_select(~mask[:, None, None]).count_nonzero():
-        raise Failure(
-            f"Layer {record.layer!r} gives weight to padded keys: hand mask to it."
-        )
+    """Look up which keys are padded, and let real queries give them no weight."""
+    masks = {axis: mask for axis, (_, mask) in _AXES.items() if mask in inputs}
+    real = torch.ones(record.weights.shape[0], record.weights.shape[2], dtype=bool)
+    queries = inputs.get(masks.get(str(record.queries), ""), real)
+    if queries.shape == real.shape:
+        real = queries
+    for axis, mask in masks.items():
+        keys = _positions(record, axis, inputs, case)
+        if keys is None:
+            continue
+        # (batch, heads, queries, keys)
+        padded = real[:, None, :, None] & ~inputs[mask][:, None, None]
+        if record.weights[..., keys].masked_select(padded).count_nonzero():
+            raise Failure(
+                f"Layer {record.layer!r} gives weight to padded keys: hand {mask} to "
+                "it."
+            )
 
 
-def _positions(record: Recorded, length: int, case: Case) -> slice | None:
-    """Find the time steps, or tokens, among the keys."""
+# The tensor that gives an axis its length, and its mask.
+_AXES = {
+    "time": ("x", "mask"),
+    "tokens": ("tokens", "mask"),
+    "other_tokens": ("other_tokens", "other_mask"),
+    "target_tokens": ("target_tokens", "target_mask"),
+}
+
+
+def _positions(record: Recorded, axis: str, inputs: Inputs, case: Case) -> slice | None:
+    """Find the keys of an axis, whose tensor is there."""
     lengths = {
-        "time": length,
-        "tokens": length,
-        "channels": case.typical.n_channels,
-        "features": case.typical.n_features + len(case.typical.category_counts),
+        axis: inputs[tensor].shape[-1]
+        for axis, (tensor, _) in _AXES.items()
+        if tensor in inputs
     }
+    lengths["channels"] = case.typical.n_channels
+    lengths["features"] = case.typical.n_features + len(case.typical.category_counts)
     start = 0
     for part in (record.keys,) if isinstance(record.keys, str) else record.keys:
-        if part in {"time", "tokens"}:
-            fits = start + length <= record.weights.shape[-1]
-            return slice(start, start + length) if fits else None
+        if part == axis and axis in lengths:
+            end = start + lengths[axis]
+            return slice(start, end) if end <= record.weights.shape[-1] else None
         start += lengths.get(part, 1)
     return None

@@ -9,12 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skattn._architecture import INPUTS, OPTIONAL_TENSORS, TASKS, DataSpec
+from skattn._architecture import (
+    INPUTS,
+    OPTIONAL_TENSORS,
+    TASKS,
+    DataSpec,
+    SpecialToken,
+)
+from skattn._contract import ONLY_TASKS
 
 Inputs = dict[str, Tensor]
 
+# Each mask, and what it covers: the positions of a text or a series.
+COVERED = {
+    "mask": ("x", "observed", "tokens", "characters", "segments"),
+    "other_mask": ("other_tokens",),
+    "target_mask": ("target_tokens",),
+}
+
 # The engine leaves these out where they would hold nothing.
-DROPPABLE = ("mask", "observed", "other_mask", "target_mask")
+DROPPABLE = ("mask", "observed", "other_mask", "target_mask", "segments")
 
 MAIN_TENSORS = {
     "table": ("x",),
@@ -37,9 +51,10 @@ _ONLY_FORECASTING = {
     "target",
 }
 
-_ONLY_TRANSLATION = {"target_tokens", "target_mask"}
-
 GRAPHS = ("graph", "nodes")
+TEXTS = ("tokens", "pair")
+
+_WORD_LENGTH = 4
 
 # Nodes of the graphs of a batch, over and over. With gaps the second has one node.
 _SIZES = (5, 3, 4, 2, 7)
@@ -59,6 +74,8 @@ class Case:
         Several channels or columns, several outputs, all that is consumed present.
     extremes : tuple of DataSpec
         Small, narrow and plain data.
+    causal : bool
+        Whether a position of a text may see only those before it and itself.
     """
 
     input: str
@@ -66,6 +83,7 @@ class Case:
     consumes: frozenset[str]
     typical: DataSpec
     extremes: tuple[DataSpec, ...]
+    causal: bool = False
 
     def __str__(self) -> str:
         return f"{self.input}-{self.task}"
@@ -94,7 +112,7 @@ class Case:
         gaps : bool, default=True
             With padding and missing values, where consumed. Without, ``mask`` and
             ``observed`` are left out, as the engine does. In graphs: with self-loops,
-            a node without edges, and a graph of one node.
+            a node without edges, and a graph of one node. In texts: one of them empty.
         seed : int, default=0
             Of the values.
 
@@ -126,7 +144,8 @@ def cases_of(architecture: Any) -> Iterator[Case]:
                 consumes = offered(architecture.consumes, kind, task)
                 specs = _specs(kind, task, consumes, architecture.past_covariates)
                 typical, *extremes = specs
-                yield Case(kind, task, consumes, typical, tuple(extremes))
+                causal = task == "token_prediction" and architecture.causal
+                yield Case(kind, task, consumes, typical, tuple(extremes), causal)
 
 
 def offered(consumes: Collection[str], kind: str, task: str) -> frozenset[str]:
@@ -147,9 +166,7 @@ def offered(consumes: Collection[str], kind: str, task: str) -> frozenset[str]:
     names = {name for name in consumes if kind in OPTIONAL_TENSORS[name]}
     if task != "forecasting":
         names -= _ONLY_FORECASTING
-    if task != "translation":
-        names -= _ONLY_TRANSLATION
-    return frozenset(names)
+    return frozenset(name for name in names if task in ONLY_TASKS.get(name, {task}))
 
 
 def _specs(
@@ -192,11 +209,18 @@ def _specs(
             spec(n_features=4, n_edge_features=edges, n_outputs=3),
             spec(n_features=1),
         ]
-    words = {"vocabulary_size": 11, "target_vocabulary_size": 9}
-    vocabularies = {"token_prediction": 11, "translation": 9}
+    words: dict[str, Any] = {"vocabulary_size": 11}
+    letters = {"character_vocabulary_size": 6} if "characters" in consumes else {}
+    if task == "translation":
+        both = {**words, "target_vocabulary_size": 11, "shared_vocabulary": True}
+        return [
+            spec(length=7, n_outputs=9, target_vocabulary_size=9, **words),
+            spec(length=1, n_outputs=11, **both),
+        ]
+    n_outputs = 11 if task == "token_prediction" else 0
     return [
-        spec(length=7, n_outputs=vocabularies.get(task, 3), **words),
-        spec(length=1, n_outputs=vocabularies.get(task, 1), **words),
+        spec(length=7, n_outputs=n_outputs or 3, **words, **letters),
+        spec(length=1, n_outputs=n_outputs or 1, **words),
     ]
 
 
@@ -308,24 +332,31 @@ class _Draw:
         }
 
     def tokens(self) -> dict[str, Tensor | None]:
-        length = self.data.length
-        n_words = self.data.target_vocabulary_size
-        return {
-            "tokens": self._words(length),
-            "mask": self._mask("mask", length),
-            "target_tokens": self._integers(n_words, self.n, length + 1)
-            if n_words
-            else None,
-            "target_mask": self._mask("target_mask", length + 1),
+        data = self.data
+        mask = self._mask("mask", data.length)
+        tokens: dict[str, Tensor | None] = {
+            "tokens": self._words(data.vocabulary_size, mask, data.length),
+            "mask": mask,
+            "characters": self._characters(mask),
+            "segments": self._segments(mask),
         }
+        if data.task == "translation":
+            length = data.length + 1
+            mask = self._mask("target_mask", length)
+            target = self._words(data.target_vocabulary_size, mask, length)
+            target[:, 0] = SpecialToken.START
+            tokens |= {"target_tokens": target, "target_mask": mask}
+        return tokens
 
     def pair(self) -> dict[str, Tensor | None]:
-        length = self.data.length
+        length, n_words = self.data.length, self.data.vocabulary_size
+        mask = self._mask("mask", length)
+        other = self._mask("other_mask", length + 1)
         return {
-            "tokens": self._words(length),
-            "mask": self._mask("mask", length),
-            "other_tokens": self._words(length + 1),
-            "other_mask": self._mask("other_mask", length + 1),
+            "tokens": self._words(n_words, mask, length),
+            "mask": mask,
+            "other_tokens": self._words(n_words, other, length + 1),
+            "other_mask": other,
         }
 
     def image(self) -> dict[str, Tensor | None]:
@@ -375,8 +406,29 @@ class _Draw:
     def _integers(self, count: int, *shape: int) -> Tensor:
         return torch.randint(count, shape, generator=self.generator)
 
-    def _words(self, length: int) -> Tensor:
-        return self._integers(max(self.data.vocabulary_size, 1), self.n, length)
+    def _words(self, count: int, mask: Tensor | None, length: int) -> Tensor:
+        """Draw tokens, of all codes but that of padding, which follows them."""
+        words = self._integers(count - 1, self.n, length) + 1
+        return words if mask is None else words * mask
+
+    def _characters(self, mask: Tensor | None) -> Tensor | None:
+        """Draw the letters of each word (n, length, word length), one or several."""
+        count = self.data.character_vocabulary_size
+        if not count:
+            return None
+        shape = (self.n, self.data.length, _WORD_LENGTH)
+        ends = self._integers(_WORD_LENGTH, *shape[:2], 1) + 1
+        letters = self._integers(count - 1, *shape) + 1
+        letters = letters * (torch.arange(_WORD_LENGTH) < ends)
+        return letters if mask is None else letters * mask[..., None]
+
+    def _segments(self, mask: Tensor | None) -> Tensor:
+        """Begin a sentence at some tokens; the first sample has only one."""
+        begins = self._integers(3, self.n, self.data.length) == 0
+        begins[:1] = False
+        begins[:, :1] = False
+        numbers = begins.cumsum(dim=1)
+        return numbers if mask is None else numbers * mask
 
     def _codes(self, counts: tuple[int, ...], *steps: int) -> Tensor | None:
         if not counts:
@@ -385,12 +437,17 @@ class _Draw:
         return torch.stack(columns, dim=1)
 
     def _mask(self, name: str, length: int) -> Tensor | None:
-        """Mask (n, length); the first sample is whole, the second has one step."""
+        """Mask (n, length); the first sample is whole, the second has one step.
+
+        The third of texts has none, but to be translated into.
+        """
         if name not in self.holes:
             return None
         lengths = self._integers(length, self.n) + 1
         lengths[0] = length
         lengths[1:2] = 1
+        if self.data.input in TEXTS and name != "target_mask":
+            lengths[2:3] = 0
         mask = torch.arange(length) < lengths[:, None]
         return mask.flip(1) if self.data.task == "forecasting" else mask
 

@@ -10,13 +10,15 @@ from torch.nn import functional
 
 from skattn._architecture import Architecture
 from skattn.testing._build import TOLERANCE, ModuleCheck, build, distance, run
-from skattn.testing._cases import GRAPHS, Case, Inputs
+from skattn.testing._cases import COVERED, GRAPHS, Case, Inputs
 from skattn.testing._failure import Failure
 
-# Which tensors a mask covers.
-_COVERED = {"mask": ("x", "tokens"), "other_mask": ("other_tokens",)}
-_COVERED["target_mask"] = ("target_tokens",)
 _EXTRA_STEPS = 5
+_EXTRA_LETTERS = 2
+
+# Of what is padded nothing is asked of these: there, `x` is not measured, and a token
+# is in no other sentence than the first one.
+_NOT_OVERWRITTEN = {"observed", "segments"}
 
 
 def checks_of(case: Case) -> Iterator[ModuleCheck]:
@@ -32,14 +34,12 @@ def checks_of(case: Case) -> Iterator[ModuleCheck]:
     check : callable
         Takes architecture and case.
     """
-    if "mask" in case.consumes:
+    if case.consumes & COVERED.keys():
         yield check_padding
         if not case.left_padded:
             yield check_lengths
     if "observed" in case.consumes:
         yield check_unobserved
-    if case.task == "translation":
-        yield check_future
     if case.input not in GRAPHS or "batch" in case.consumes:
         yield check_batch
 
@@ -49,9 +49,9 @@ def check_padding(architecture: Architecture, case: Case) -> None:
     module = build(architecture, case.typical, stir=True)
     for inputs in _padded_inputs(case):
         changed = dict(inputs)
-        for name in sorted(set(_COVERED) & set(inputs)):
-            for covered in set(_COVERED[name]) & set(inputs):
-                changed[covered] = _overwritten(inputs[covered], inputs[name])
+        for mask, name in _padded_tensors(inputs):
+            if name not in _NOT_OVERWRITTEN:
+                changed[name] = _overwritten(inputs[name], inputs[mask])
         _expect_same(
             _real(run(module, inputs), inputs, case),
             _real(run(module, changed), inputs, case),
@@ -65,7 +65,7 @@ def check_lengths(architecture: Architecture, case: Case) -> None:
     """Pad further, and run each sample alone without padding."""
     module = build(architecture, case.typical, stir=True)
     for inputs in _padded_inputs(case):
-        padded = {name: _padded(name, tensor) for name, tensor in inputs.items()}
+        padded = _padded(inputs)
         scores = _real(run(module, inputs), inputs, case)
         _expect_same(
             scores,
@@ -74,14 +74,20 @@ def check_lengths(architecture: Architecture, case: Case) -> None:
             "end. The engine pads to various lengths: let nothing depend on the "
             "tensor's length, only on mask.",
         )
-        for row, length in enumerate(inputs["mask"].sum(dim=1).tolist()):
+        for row in range(len(next(iter(inputs.values())))):
             alone = {name: tensor[row : row + 1] for name, tensor in inputs.items()}
-            own = {name: _cut(name, tensor, length) for name, tensor in alone.items()}
-            real = {**own, "mask": own.pop("mask")}
+            lengths = {
+                name: int(alone[name].sum()) for name in COVERED if name in alone
+            }
+            if not all(lengths.values()):
+                continue  # an empty text is never cut down to nothing
+            own = _cut(alone, lengths)
+            unmasked = {name: own[name] for name in own if name not in COVERED}
+            told = " and ".join(map(str, lengths.values()))
             _expect_same(
                 _real(run(module, alone), alone, case),
-                _real(run(module, own), real, case),
-                f"A sample of length {length} alone, without mask, gets other scores "
+                _real(run(module, unmasked), own, case),
+                f"A sample of length {told} alone, without mask, gets other scores "
                 "than the same sample padded and masked. Usual causes: a mean over all "
                 "positions instead of the real ones, or a last state that is read at "
                 "the end of the padding.",
@@ -99,20 +105,6 @@ def check_unobserved(architecture: Architecture, case: Case) -> None:
         "The scores change with values of x that were not measured (where observed is "
         "False). Replace them first: x = torch.where(observed, x, 0), or use "
         "skattn.nn.FeatureTokens.",
-    )
-
-
-def check_future(architecture: Architecture, case: Case) -> None:
-    """Change the last target token, and look at the scores before it."""
-    module = build(architecture, case.typical, stir=True)
-    inputs = case.inputs(gaps=False)
-    tokens = inputs["target_tokens"].clone()
-    tokens[:, -1] = (tokens[:, -1] + 1) % case.typical.target_vocabulary_size
-    _expect_same(
-        run(module, inputs)[:, :-1],
-        run(module, {**inputs, "target_tokens": tokens})[:, :-1],
-        "The scores of a target position change with the tokens after it: let the "
-        "decoder's attention over target_tokens be causal.",
     )
 
 
@@ -159,33 +151,62 @@ def _only_graph(inputs: Inputs, graph: int) -> Inputs:
 
 
 def _padded_inputs(case: Case) -> Iterator[Inputs]:
-    """Draw padded batches with and without gaps: the engine passes both."""
+    """Draw padded batches with and without gaps, and with one of two texts padded."""
     inputs = case.inputs()
     yield inputs
     if "observed" in inputs:
         yield {name: tensor for name, tensor in inputs.items() if name != "observed"}
+    if len(COVERED.keys() & inputs.keys()) > 1:
+        whole = case.inputs(gaps=False)
+        for mask in sorted(COVERED.keys() & inputs.keys()):
+            padded = {mask, *COVERED[mask]}
+            yield {
+                name: (inputs if name in padded else whole)[name]
+                for name in inputs
+                if name in padded or name in whole
+            }
+
+
+def _padded_tensors(inputs: Inputs) -> Iterator[tuple[str, str]]:
+    """List the masks of a batch, each with every tensor that it covers."""
+    for mask, covered in COVERED.items():
+        if mask in inputs:
+            yield from ((mask, name) for name in covered if name in inputs)
 
 
 def _overwritten(tensor: Tensor, present: Tensor) -> Tensor:
     """Put other values where something is not there."""
     if present.dim() < tensor.dim():
-        present = present[:, None]
+        present = present[:, None] if tensor.is_floating_point() else present[..., None]
     if not tensor.is_floating_point():
         return torch.where(present, tensor, (tensor + 1) % (int(tensor.max()) + 1))
     return torch.where(present, tensor, 100 * torch.randn_like(tensor))
 
 
-def _padded(name: str, tensor: Tensor) -> Tensor:
-    """Pad a tensor with positions; those of the target stay as they are."""
-    if name in {"x", "tokens", "mask", "observed"}:
-        return functional.pad(tensor, (0, _EXTRA_STEPS))
-    return tensor
+def _axis(name: str) -> int:
+    """Tell along which axis of a tensor its positions are."""
+    return 1 if name == "characters" else -1
 
 
-def _cut(name: str, tensor: Tensor, length: int) -> Tensor:
-    if name in {"x", "tokens", "mask", "observed"}:
-        return tensor[..., :length]
-    return tensor
+def _padded(inputs: Inputs) -> Inputs:
+    """Pad what has a mask, and words that have characters."""
+    padded = dict(inputs)
+    for mask, name in _padded_tensors(inputs):
+        letters = (0, _EXTRA_LETTERS) if name == "characters" else ()
+        padded[mask] = functional.pad(inputs[mask], (0, _EXTRA_STEPS))
+        padded[name] = functional.pad(inputs[name], (*letters, 0, _EXTRA_STEPS))
+    return padded
+
+
+def _cut(inputs: Inputs, lengths: dict[str, int]) -> Inputs:
+    """Leave so many positions, and as many letters as the longest word has."""
+    own = dict(inputs)
+    for mask, name in _padded_tensors(inputs):
+        own[mask] = inputs[mask][:, : lengths[mask]]
+        own[name] = inputs[name].narrow(_axis(name), 0, lengths[mask])
+        if name == "characters":
+            own[name] = own[name][..., own[name].amax(dim=(0, 1)) > 0]
+    return own
 
 
 def _real(scores: Tensor, inputs: Inputs, case: Case) -> Tensor:

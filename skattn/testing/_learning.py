@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from skattn._architecture import Architecture
+from skattn._architecture import Architecture, SpecialToken
 from skattn.testing._build import build, run
 from skattn.testing._cases import GRAPHS, Case, Inputs
 from skattn.testing._failure import Failure
@@ -20,12 +20,19 @@ _LEARNING_RATES = (3e-3, 1e-2, 1e-3)
 # Part of the first loss that may be left.
 _LOSS_LEFT = 0.1
 
+_IGNORED = -100
+
 
 def check_overfits(architecture: Architecture, case: Case) -> None:
     """Train on eight samples until their targets are known by heart."""
     inputs = case.inputs(n=_SAMPLES, gaps=False)
+    if case.task == "token_prediction":
+        # No two texts begin alike, so that all that follows can be known.
+        inputs["tokens"][:, 0] = torch.arange(_SAMPLES) + 1
     fresh = build(architecture, case.typical)
     target = _targets(run(fresh, inputs), inputs, case)
+    if case.task == "token_prediction" and not case.causal:
+        inputs["tokens"][target != _IGNORED] = SpecialToken.MASKED
     outcomes = []
     for lr in _LEARNING_RATES:
         module = copy.deepcopy(fresh)
@@ -50,12 +57,27 @@ def _targets(scores: Tensor, inputs: Inputs, case: Case) -> Tensor:
     if case.task in {"regression", "forecasting"}:
         numbers = torch.randn(scores.shape, generator=generator)
         return numbers.sort(dim=0).values if case.input == "nodes" else numbers
-    if case.task in {"tagging", "token_prediction"}:
+    if case.task == "tagging":
         return (inputs["tokens"] + 1) % scores.shape[-1]
+    if case.task == "translation":
+        return _next_tokens(inputs["target_tokens"])
+    if case.task == "token_prediction":
+        tokens = inputs["tokens"]
+        if case.causal:
+            return _next_tokens(tokens)
+        # One token of each text is to be guessed, never the first one.
+        masked = torch.arange(len(tokens)) % (tokens.shape[1] - 1) + 1
+        one = functional.one_hot(masked, tokens.shape[1]).bool()
+        return torch.where(one, tokens, _IGNORED)
     if case.input == "nodes":
         return torch.arange(len(scores)) * scores.shape[-1] // len(scores)
-    labels = torch.arange(len(scores)) % scores.shape[-1]
-    return labels[:, None].expand(scores.shape[:2]) if scores.dim() == 3 else labels
+    return torch.arange(len(scores)) % scores.shape[-1]
+
+
+def _next_tokens(tokens: Tensor) -> Tensor:
+    """Shift tokens (batch, length) to the left, and end them."""
+    end = tokens.new_full((len(tokens), 1), SpecialToken.END)
+    return torch.cat([tokens[:, 1:], end], dim=1)
 
 
 def _learns(
@@ -83,18 +105,20 @@ def _learns(
 def _loss(scores: Tensor, target: Tensor) -> Tensor:
     if target.is_floating_point():
         return functional.mse_loss(scores, target)
-    return functional.cross_entropy(scores.flatten(0, -2), target.flatten())
+    scores, target = scores.flatten(0, -2), target.flatten()
+    return functional.cross_entropy(scores, target, ignore_index=_IGNORED)
 
 
 def _is_right(scores: Tensor, target: Tensor) -> bool:
     if target.is_floating_point():
         return True
-    return bool((scores.argmax(dim=-1) == target).all())
+    return bool((scores.argmax(dim=-1) == target)[target != _IGNORED].all())
 
 
 def _describe(scores: Tensor, target: Tensor) -> str:
     loss = f"loss {float(_loss(scores, target)):.3g}"
     if target.is_floating_point():
         return loss
-    accuracy = float((scores.argmax(dim=-1) == target).float().mean())
+    right = (scores.argmax(dim=-1) == target)[target != _IGNORED]
+    accuracy = float(right.float().mean())
     return f"{loss} and accuracy {accuracy:.2g}"

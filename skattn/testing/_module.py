@@ -15,7 +15,7 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from skattn._architecture import Architecture, DataSpec
-from skattn.testing import _attention, _graphs, _leaks, _learning
+from skattn.testing import _attention, _graphs, _leaks, _learning, _texts
 from skattn.testing._build import (
     TOLERANCE,
     ModuleCheck,
@@ -53,7 +53,8 @@ def checks_of(case: Case) -> Iterator[tuple[str, Callable[[Architecture], None]]
     module_checks = [*_CHECKS]
     if case.consumes & set(DROPPABLE):
         module_checks.append(check_left_out_tensors)
-    module_checks += [*_leaks.checks_of(case), *_graphs.checks_of(case)]
+    for module in (_leaks, _graphs, _texts):
+        module_checks += module.checks_of(case)
     for check in (*module_checks, *_attention.CHECKS):
         name = check.__name__.removeprefix("check_")
         yield name, partial(check, case=case)
@@ -127,11 +128,15 @@ def check_left_out_tensors(architecture: Architecture, case: Case) -> None:
     plain = case.inputs(gaps=False)
     shapes = case.inputs(gaps=True)
     for name in sorted(case.consumes & set(DROPPABLE)):
-        given = {**plain, name: torch.ones_like(shapes[name])}
-        if distance(run(module, plain), run(module, given)) > TOLERANCE:
+        without = {key: tensor for key, tensor in plain.items() if key != name}
+        # All tokens are in the first segment, and all that has a mask is real.
+        fill = torch.zeros_like if name == "segments" else torch.ones_like
+        given = {**plain, name: fill(shapes[name])}
+        if distance(run(module, without), run(module, given)) > TOLERANCE:
+            everywhere = "0" if name == "segments" else "True"
             raise Failure(
                 f"The scores with {name}=None differ from those where {name} is all "
-                "True. Both mean the same, and the engine passes either."
+                f"{everywhere}. Both mean the same, and the engine passes either."
             )
 
 
