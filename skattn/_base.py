@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import clone
@@ -55,6 +55,7 @@ COMMON_CONSTRAINTS: dict[str, list[Any]] = {
     ],
     "quantile": [Interval(Real, 0, 1, closed="neither"), None],
     "n_neighbors": [_COUNT],
+    "token_encoder": [object],  # `resolve_token_encoder` says what it takes
     "graph": [object],  # `NodeEncoder` says what it takes
     "mode": [StrOptions({"transductive", "inductive"})],
     "num_neighbors": [_COUNT, StrOptions({"auto"}), None],
@@ -71,20 +72,24 @@ FEW_SAMPLES = 2000
 class ArchitectureParams:
     """Let ``architecture__x`` be set whether the architecture is a name or an object.
 
-    The architecture is replaced by a changed clone: an object that the user passed, or
-    that candidates of a search share, is never modified.
+    In the same way ``token_encoder__x`` can be set where that is None, and so stands
+    for the default one. The object is replaced by a changed clone: one that the user
+    passed, or that candidates of a search share, is never modified.
     """
 
     architecture: str | Architecture
+    # Of the token encoder that None stands for.
+    _encoder_defaults: ClassVar[dict[str, Any]] = {}
 
     def set_params(self, **params: Any) -> Any:
-        """Set parameters of this estimator and of its architecture.
+        """Set parameters of this estimator, its architecture and its token encoder.
 
         Parameters
         ----------
         **params : dict
             ``architecture__x`` sets the hyper-parameter ``x`` of a copy of the
-            architecture, which is looked up first where it is a name.
+            architecture, which is looked up first where it is a name; with
+            ``token_encoder__x`` it is the same.
 
         Returns
         -------
@@ -96,30 +101,45 @@ class ArchitectureParams:
         ValueError
             If there is no such parameter.
         """
-        prefix = "architecture__"
-        nested = {
-            name.removeprefix(prefix): value
-            for name, value in params.items()
-            if name.startswith(prefix)
-        }
-        if nested:
-            params = {
-                name: value
-                for name, value in params.items()
-                if not name.startswith(prefix)
+        for name in ("architecture", "token_encoder", "target_encoder"):
+            prefix = f"{name}__"
+            nested = {
+                key.removeprefix(prefix): value
+                for key, value in params.items()
+                if key.startswith(prefix)
             }
-            template = resolve(params.get("architecture", self.architecture))
-            present = template.get_params()
-            changed = {
-                name: value
-                for name, value in nested.items()
-                if name not in present or present[name] is not value
-            }
-            # Setting what `get_params` gave must leave the very same object.
-            if changed:
-                template = clone(template).set_params(**changed)
-            params["architecture"] = template
+            if nested and hasattr(self, name):
+                params = {
+                    key: value
+                    for key, value in params.items()
+                    if not key.startswith(prefix)
+                }
+                given = params.get(name, getattr(self, name))
+                template = (
+                    resolve(given)
+                    if name == "architecture"
+                    else self._encoder_of(given)
+                )
+                params[name] = _changed(template, nested)
         return super().set_params(**params)  # type: ignore[misc]
+
+    def _encoder_of(self, token_encoder: Any) -> Any:
+        """Give an encoder of texts, the default one for None."""
+        from skattn._inputs._texts import resolve_token_encoder
+
+        return resolve_token_encoder(token_encoder, **self._encoder_defaults)
+
+
+def _changed(template: Any, params: dict[str, Any]) -> Any:
+    """Copy an object with other parameters, unless it has these very ones."""
+    present = template.get_params()
+    changed = {
+        name: value
+        for name, value in params.items()
+        if name not in present or present[name] is not value
+    }
+    # Setting what `get_params` gave must leave the very same object.
+    return clone(template).set_params(**changed) if changed else template
 
 
 def check_parameters(estimator: Any, **constraints: list[Any]) -> None:

@@ -70,6 +70,10 @@ default="from_dtype"
     n_neighbors : int, default=10
         Of a graph architecture on a table, how many of the nearest training rows each
         row attends to; others ignore it.
+    token_encoder : TokenEncoder or None, default=None
+        Of texts, a `skattn.text.TokenEncoder` of which a clone is fitted to the
+        training texts; None takes the default one. Its parameters can be searched as
+        ``token_encoder__x``, None or not.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for the best that
         is present. A device that is absent is an error.
@@ -184,6 +188,7 @@ default="from_dtype"
         input_scaling: str | None = "auto",
         categorical_features: Any = "from_dtype",
         n_neighbors: int = 10,
+        token_encoder: Any = None,
         device: str = "cpu",
         precision: str = "float32",
         compile: bool = False,
@@ -210,6 +215,7 @@ default="from_dtype"
         self.input_scaling = input_scaling
         self.categorical_features = categorical_features
         self.n_neighbors = n_neighbors
+        self.token_encoder = token_encoder
         self.device = device
         self.precision = precision
         self.compile = compile

@@ -24,6 +24,7 @@ from skattn._base import (
     stops_early,
 )
 from skattn._inputs import input_of, make_encoder
+from skattn._registry import resolve
 
 # Parameters that a net is made with: training goes on with the same ones only.
 _BUILT_WITH = (
@@ -35,6 +36,7 @@ _BUILT_WITH = (
     "optimizer",
     "weight_decay",
     "linear_skip",
+    "token_encoder",
     "input_scaling",
     "categorical_features",
     "n_neighbors",
@@ -47,7 +49,7 @@ _BUILT_WITH = (
 
 
 class SupervisedEstimator(ArchitectureParams, BaseEstimator):
-    """Fit and score an architecture on tables, panels of series or lists of graphs."""
+    """Fit and score an architecture on tables, series, lists of graphs or texts."""
 
     _task: ClassVar[str]
     # Of parameters that are not what they are in the other facades.
@@ -60,7 +62,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
 
     def _input_of(self, X: Any) -> str:
         """Tell which kind of input `X` is."""
-        return input_of(X)
+        return input_of(X, lambda: resolve(self.architecture))
 
     def _make_encoder(self, input: str, architecture: Any) -> Any:
         """Make the unfitted encoder of ``X``."""
@@ -113,8 +115,12 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         X, y, weight = self._check_rows(X, y, sample_weight, encoder, target)
         content = encoder.learn(X)
         if input != "table":
-            self.n_features_in_ = encoder.n_features_in
-            self.__dict__.pop("feature_names_in_", None)  # of an earlier table
+            for name in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(name, None)  # of an earlier fit
+            if encoder.n_features_in is not None:
+                self.n_features_in_ = encoder.n_features_in
+            if hasattr(encoder, "token_encoder_"):
+                self.token_encoder_ = encoder.token_encoder_
         if classes is None:
             target.learn(y)
         else:
@@ -350,6 +356,8 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
     def _check_input(self, X: Any) -> None:
         """Refuse an input of another kind than the fitted one."""
         check_is_fitted(self, "net_")
+        if self._encoder.input in ("tokens", "pair"):
+            return  # whose encoder says more about what is no text
         input = self._input_of(X)
         if input != self._encoder.input:
             raise ValueError(

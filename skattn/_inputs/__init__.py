@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,35 +14,46 @@ from skattn._inputs._neighbours import NeighbourEncoder
 from skattn._inputs._nodes import NodeEncoder
 from skattn._inputs._series import SeriesEncoder
 from skattn._inputs._table import TableEncoder
+from skattn._inputs._texts import TextsEncoder, holds_texts, holds_two_texts
 
 __all__ = [
     "GraphListEncoder",
     "NodeEncoder",
     "SeriesEncoder",
     "TableEncoder",
+    "TextsEncoder",
     "input_of",
     "make_encoder",
 ]
 
 
-def input_of(X: Any) -> str:
+def input_of(X: Any, find_architecture: Callable[[], Any] | None = None) -> str:
     """Tell which kind of input `X` is.
 
     Parameters
     ----------
-    X : array-like, DataFrame or list of arrays or graphs
+    X : array-like, DataFrame or list of arrays, graphs or texts
         What the user passed to ``fit`` or ``predict``.
+    find_architecture : callable, optional
+        Gives the architecture; called where what it serves decides.
 
     Returns
     -------
-    input : {"table", "series", "graph"}
+    input : {"table", "series", "graph", "tokens", "pair"}
         ``"series"`` for an array with three axes or a list of arrays with two,
         ``"graph"`` for a list, an array or a Series with a `Graph` in it, or with one
-        of another library, which is then refused; all else is treated, and if need be
-        refused, as a table.
+        of another library, which is then refused; ``"tokens"`` and ``"pair"`` for such
+        lists of texts and of tuples of texts, and ``"pair"`` for a table of two columns
+        of strings if the architecture serves pairs but no tables; all else is treated,
+        and if need be refused, as a table.
     """
     if isinstance(X, Graph) or _holds_graph(X):
         return "graph"
+    if (texts := holds_texts(X)) is not None:
+        return texts
+    if find_architecture is not None and holds_two_texts(X):
+        supported = find_architecture().supports
+        return "pair" if "pair" in supported and "table" not in supported else "table"
     if isinstance(X, np.ndarray):
         return "series" if X.ndim == 3 else "table"
     if isinstance(X, (list, tuple)) and len(X):
@@ -70,7 +82,7 @@ def make_encoder(estimator: Any, input: str, architecture: Any) -> Any:
     Parameters
     ----------
     estimator : AttentionClassifier or AttentionRegressor
-        Its parameters decide how columns are read and scaled.
+        Its parameters decide how columns are read and scaled, and texts encoded.
     input : str
         From `input_of`.
     architecture : Architecture
@@ -78,7 +90,7 @@ def make_encoder(estimator: Any, input: str, architecture: Any) -> Any:
 
     Returns
     -------
-    encoder : GraphListEncoder, SeriesEncoder or TableEncoder
+    encoder : GraphListEncoder, SeriesEncoder, TableEncoder or TextsEncoder
         Unfitted.
     """
     scaling = estimator.input_scaling
@@ -86,6 +98,8 @@ def make_encoder(estimator: Any, input: str, architecture: Any) -> Any:
         return SeriesEncoder(scaling, architecture, estimator)
     if input == "graph":
         return GraphListEncoder(scaling, architecture, estimator)
+    if input in ("tokens", "pair"):
+        return TextsEncoder(input, estimator.token_encoder, architecture, estimator)
     categorical = estimator.categorical_features
     if "table" in architecture.supports:
         return TableEncoder(scaling, architecture.consumes, categorical, estimator)

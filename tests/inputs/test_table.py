@@ -54,7 +54,6 @@ NUMBERS = np.array([[1.5, 1, 1], [np.nan, 2, 0], [2.5, 3, 1], [2.0, 4, 1]])
         ([np.zeros((2, 5)), np.zeros((2, 3))], "series"),
         ((np.zeros((2, 5)),), "series"),
         ([], "table"),
-        ("text", "table"),
     ],
 )
 def test_kinds_of_input(X, kind):
