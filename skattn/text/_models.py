@@ -26,12 +26,11 @@ WORD = rf"\d+(?:[.,]\d+)*|\w+(?:{APOSTROPHE}\w+)*|\.{{2,}}|-{{2,}}|[^\w\s]"
 # A word or a row of marks, with the space in front of it.
 PIECE = rf"{SPACE}?(?:\w+|[^\w{SPACE}]+)|{SPACE}"
 
-CLOSING = frozenset(".,;:!?%)]}»”…\N{RIGHT SINGLE QUOTATION MARK}")
-OPENING = frozenset("([{«“„¿¡$£€#\N{LEFT SINGLE QUOTATION MARK}")
+# No blank is written before the first, behind the second, and on both sides of a dash.
+CLOSING = frozenset(".,;:!?%)]}»”…-/\N{RIGHT SINGLE QUOTATION MARK}")
+OPENING = frozenset("([{«“„¿¡$£€#-/\N{LEFT SINGLE QUOTATION MARK}")
 # What tokenisers cut from the end of words: 's, n't, and dots in a row.
 ENDING = re.compile(rf"{APOSTROPHE}\w+|n{APOSTROPHE}t|\.+")
-# Without a space on either side.
-BETWEEN = frozenset("-/")
 
 _ENVIRONMENT = threading.Lock()
 
@@ -181,7 +180,8 @@ class WordModel(TokenModel):
         return self._most_frequent(counts)
 
     def encode(self, text: str) -> list[int]:
-        return [code for word in _words(text) for code in self.encode_token(word)]
+        unknown = int(SpecialToken.UNKNOWN)
+        return [self.codes.get(word, unknown) for word in _words(text)]
 
     def encode_token(self, token: str) -> list[int]:
         code = self.codes.get(token, int(SpecialToken.UNKNOWN))
@@ -223,7 +223,7 @@ class SubwordModel(TokenModel):
         rare = {
             letter for letter, count in letters.items() if count < self.min_frequency
         }
-        words = {word: counts[word] for word in sorted(counts) if not rare & {*word}}
+        words = {word: counts[word] for word in sorted(counts) if rare.isdisjoint(word)}
         if not words:
             return []
         alphabet = self._alphabet(words)
@@ -380,7 +380,7 @@ def _train(model: Any, trainer: Any, words: dict[str, int]) -> dict[str, Any]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keep the library from starting threads, of which it warns in forked processes."""
+    """Keep the library from starting threads, which a forked process would lack."""
     name = "TOKENIZERS_PARALLELISM"
     with _ENVIRONMENT:
         before = os.environ.get(name)
@@ -412,8 +412,8 @@ def _attach(words: Sequence[str]) -> str:
             closes, in_quotes = in_quotes, not in_quotes
             opens = in_quotes
         else:
-            closes = word in CLOSING | BETWEEN or bool(ENDING.fullmatch(word))
-            opens = word in OPENING | BETWEEN
+            closes = word in CLOSING or bool(ENDING.fullmatch(word))
+            opens = word in OPENING
         text += word if is_open or closes else f" {word}"
         is_open = opens
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -108,29 +109,40 @@ def _fault(text: Any) -> tuple[type[Exception], str] | None:
     )
 
 
-def normalise(text: str, *, lowercase: bool, strip_accents: bool) -> str:
-    """Write equal texts in the same characters.
+@dataclass(frozen=True)
+class Form:
+    """How equal texts are written in the same characters.
 
     Parameters
     ----------
-    text : str
-        As the user wrote it.
     lowercase : bool
-        Whether to ignore case.
+        Whether case is ignored.
     strip_accents : bool
-        Whether to ignore accents.
-
-    Returns
-    -------
-    text : str
-        In Unicode's form NFC.
+        Whether accents are ignored.
     """
-    if lowercase:
-        text = text.lower()
-    if strip_accents and not text.isascii():
-        decomposed = unicodedata.normalize("NFD", text)
-        text = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
-    return unicodedata.normalize("NFC", text)
+
+    lowercase: bool
+    strip_accents: bool
+
+    def normalise(self, text: str) -> str:
+        """Write a text in this form.
+
+        Parameters
+        ----------
+        text : str
+            As the user wrote it.
+
+        Returns
+        -------
+        text : str
+            In Unicode's form NFC.
+        """
+        if self.lowercase:
+            text = text.lower()
+        if self.strip_accents and not text.isascii():
+            decomposed = unicodedata.normalize("NFD", text)
+            text = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+        return unicodedata.normalize("NFC", text)
 
 
 def split_sentences(text: str) -> list[str]:

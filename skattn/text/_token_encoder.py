@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from skattn._architecture import SpecialToken
 from skattn.text._models import MODELS, SPECIAL_TOKENS
 from skattn.text._reading import (
-    normalise,
+    Form,
     read_texts,
     split_sentences,
     split_tokens,
@@ -178,20 +178,22 @@ class TokenEncoder(TransformerMixin, BaseEstimator):
             raise ValueError(
                 "TokenEncoder needs at least one training text, but X is empty."
             )
-        self.kind_ = self._find_kind(texts)
-        self._lowercase = (
-            self.model in ("word", "wordpiece")
-            if self.lowercase == "auto"
-            else bool(self.lowercase)
+        kind = self._find_kind(texts)
+        by_default = self.model in ("word", "wordpiece")
+        form = Form(
+            lowercase=by_default if self.lowercase == "auto" else bool(self.lowercase),
+            strip_accents=self.strip_accents,
         )
-        model = MODELS[self.model](self.vocabulary_size, self.min_frequency)
         strings = (
-            self._normalise(string)
+            form.normalise(string)
             for text in texts
             for string in ([text] if isinstance(text, str) else text)
         )
-        model.learn(strings, whole=self.kind_ == "tokens")
+        model = MODELS[self.model](self.vocabulary_size, self.min_frequency)
+        model.learn(strings, whole=kind == "tokens")
         self._model = model
+        self._form = form
+        self.kind_ = kind
         self.vocabulary_ = model.codes
         self.tokens_ = np.array(model.tokens, dtype=object)
         self.vocabulary_size_ = len(model.tokens)
@@ -214,11 +216,6 @@ class TokenEncoder(TransformerMixin, BaseEstimator):
                 f"TokenEncoder takes {names}, because of {cause}, but element 0 of X "
                 f"is {found}. Pass {names}: {advice}."
             )
-
-    def _normalise(self, text: str) -> str:
-        return normalise(
-            text, lowercase=self._lowercase, strip_accents=self.strip_accents
-        )
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode texts.
@@ -262,7 +259,7 @@ class TokenEncoder(TransformerMixin, BaseEstimator):
             For each token that `transform` gives, the number of its sentence or turn,
             from 0. Sentences of strings end after ``.``, ``!`` or ``?`` and white
             space, and at line breaks; of token lists, after these marks; the separator
-            belongs to its turn.
+            belongs to its turn. Texts are cut as `transform` cuts them, which warns.
         """
         return self._collect(
             [
@@ -284,10 +281,7 @@ class TokenEncoder(TransformerMixin, BaseEstimator):
         tokens : list of list of str
             The tokens that `transform` gives the codes of.
         """
-        return [
-            [self.tokens_[code] for part in parts for code in part][: self.max_length]
-            for parts in self._encode(X, warn=False)
-        ]
+        return [self.tokens_[codes].tolist() for codes in self.transform(X)]
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Write codes as texts.
@@ -350,18 +344,18 @@ class TokenEncoder(TransformerMixin, BaseEstimator):
     def _parts(self, text: Any) -> Iterator[list[int]]:
         if self.kind_ == "turns":
             for turn in text:
-                codes = self._model.encode(self._normalise(turn))
+                codes = self._model.encode(self._form.normalise(turn))
                 yield [*codes, int(SpecialToken.SEPARATOR)]
         elif self.kind_ == "text":
             for sentence in split_sentences(text):
-                if codes := self._model.encode(self._normalise(sentence)):
+                if codes := self._model.encode(self._form.normalise(sentence)):
                     yield codes
         else:
             for tokens in split_tokens(text):
                 codes = [
                     code
                     for token in tokens
-                    for code in self._model.encode_token(self._normalise(token))
+                    for code in self._model.encode_token(self._form.normalise(token))
                 ]
                 if codes:
                     yield codes
