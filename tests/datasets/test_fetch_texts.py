@@ -40,7 +40,7 @@ def test_sentences_have_labels(put, subset):
     assert f"({subset})" in sst2.DESCR.splitlines()[0]
     assert "MIT" in sst2.DESCR
     X, y = fetch_sst2(subset, return_X_y=True)
-    assert X == sst2.data
+    assert sst2.data == X
     assert y.tolist() == sst2.target.tolist()
 
 
