@@ -1,4 +1,4 @@
-"""Two bidirectional LSTMs whose states attend to each other."""
+"""Bidirectional LSTMs whose states attend to each other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from skattn.nn import (
 
 
 class InteractiveAttention(Architecture):
-    r"""History of the targets and history of the covariates, attending to each other.
+    r"""Two texts, or targets and covariates of a forecast, attending to each other.
 
     .. math:: h_i &= \mathrm{BiLSTM}(x)_i, \quad g_j = \mathrm{BiLSTM}(z)_j, \quad
               e_i = \tanh(W_h h_i + b_h) / d^{1/4}, \quad
@@ -35,8 +35,9 @@ class InteractiveAttention(Architecture):
               c_j &= \sum_i \alpha_{ji} h_i, \quad
               v_j = \mathrm{ReLU}(W_v [g_j; c_j; g_j \odot c_j] + b_v)
 
-    The scores are a linear map of the mean and the last step of :math:`u` and of
-    :math:`v`. The weights are normalised in one of two ways:
+    The scores are a linear map of :math:`u` and of :math:`v`, of series the mean and
+    the last step of each, of texts the mean and the maximum, as in ESIM. The weights
+    are normalised in one of two ways:
 
     - ``"softmax"``: over the side that is attended to,
       :math:`\alpha_{ij} = \exp(e_i^\top e_j) / \sum_{j'} \exp(e_i^\top e_{j'})`, and
@@ -47,11 +48,13 @@ class InteractiveAttention(Architecture):
       :math:`j`. A pair weighs less where either end resembles much else. The weights
       of a query do not sum to one.
 
-    In a forecast :math:`x` are the targets and :math:`z` the covariates: those of the
-    past, together with those known in advance. The latter go on through the steps to
-    forecast; there :math:`v_j` adds a linear map of its own to the scores of its step.
-    Without covariates, and in classification and regression, the series stands on both
-    sides and interacts with itself.
+    Of a pair of texts :math:`x` is the one and :math:`z` the other; they share the
+    embedding and the BiLSTM. In a forecast :math:`x` are the targets and :math:`z` the
+    covariates: those of the past, together with those known in advance. The latter go
+    on through the steps to forecast; there :math:`v_j` adds a linear map of its own to
+    the scores of its step.
+    Without covariates, and in classification and regression of series, the series
+    stands on both sides and interacts with itself.
 
     Parameters
     ----------
@@ -63,13 +66,16 @@ class InteractiveAttention(Architecture):
         Probability of dropping a unit of the tokens and of the last representation.
     normalization : {"softmax", "joint"}, default="softmax"
         How the weights are normalised.
+    embedding_dropout : float, default=0.3
+        Probability of dropping a unit of the tokens of a text, in place of `dropout`.
 
     References
     ----------
     Ma, Li, Zhang, Wang, "Interactive Attention Networks for Aspect-Level Sentiment
     Classification", IJCAI 2017, arXiv 1709.00893. Attention of every state to every
     state of the other side, and its composition, are after Chen, Zhu, Ling, Wei, Jiang,
-    Inkpen, "Enhanced LSTM for Natural Language Inference", ACL 2017, arXiv 1609.06038.
+    Inkpen, "Enhanced LSTM for Natural Language Inference" (ESIM), ACL 2017, arXiv
+    1609.06038.
 
     Examples
     --------
@@ -81,8 +87,11 @@ class InteractiveAttention(Architecture):
 
     api_version = 1
     name = "interactive_attention"
-    supports = {"series": {"classification", "regression", "forecasting"}}
-    consumes = ("mask", "observed", "known", "known_categories")
+    supports = {
+        "series": {"classification", "regression", "forecasting"},
+        "pair": {"classification", "regression"},
+    }
+    consumes = ("mask", "other_mask", "observed", "known", "known_categories")
     citation = (
         "Ma, Li, Zhang, Wang, Interactive Attention Networks for Aspect-Level "
         "Sentiment Classification, IJCAI 2017, arXiv 1709.00893"
@@ -100,15 +109,22 @@ class InteractiveAttention(Architecture):
         num_layers: int = 1,
         dropout: float = 0.1,
         normalization: str = "softmax",
+        embedding_dropout: float = 0.3,
     ) -> None:
         self.d_model = d_model
         self.num_layers = num_layers
         self.dropout = dropout
         self.normalization = normalization
+        self.embedding_dropout = embedding_dropout
 
     def build(self, data: DataSpec) -> nn.Module:
         """Build an untrained module; see `Architecture.build`."""
-        check_sizes(self, "d_model", "num_layers", probabilities=["dropout"])
+        check_sizes(
+            self,
+            "d_model",
+            "num_layers",
+            probabilities=["dropout", "embedding_dropout"],
+        )
         if self.d_model % 2:
             raise ValueError(
                 f"d_model={self.d_model} cannot be shared by two directions: choose an "
@@ -119,16 +135,16 @@ class InteractiveAttention(Architecture):
                 f"normalization={self.normalization!r} of InteractiveAttention must be "
                 "'softmax' or 'joint'."
             )
-        return _InteractiveAttention(self, data)
+        return _OfPair(self, data) if data.input == "pair" else _OfSeries(self, data)
 
 
 class _Reader(nn.Module):
     """Bidirectional states of one side."""
 
-    def __init__(self, params: InteractiveAttention) -> None:
+    def __init__(self, params: InteractiveAttention, dropout: float) -> None:
         super().__init__()
         width = params.d_model
-        self.dropout = LeanDropout(params.dropout)
+        self.dropout = LeanDropout(dropout)
         self.lstm = MaskedLSTM(
             width,
             width // 2,
@@ -217,7 +233,65 @@ class _Head(nn.Module):
         return scores + self.steps(future).squeeze(3).movedim(1, 2)
 
 
-class _InteractiveAttention(nn.Module):
+class _Sides(nn.Module):
+    """What two sides that were read find in each other."""
+
+    def make_interaction(
+        self, params: InteractiveAttention, own: str, other: str | tuple[str, ...]
+    ) -> None:
+        """Make the layers behind the readers."""
+        width = params.d_model
+        is_joint = params.normalization == "joint"
+        self.interact = _Interaction(width, is_joint, own=own, other=other)
+        self.compose = nn.Linear(3 * width, width)
+        self.compose_other = nn.Linear(3 * width, width)
+        self.dropout = LeanDropout(params.dropout)
+
+    def join(
+        self, h: Tensor, g: Tensor, mask: Tensor | None, other_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Compose the states of both sides with what they attend to."""
+        c, c_other = self.interact(h, g, mask, other_mask)
+        u = self.compose(torch.cat([h, c, h * c], dim=-1)).relu()
+        v = self.compose_other(torch.cat([g, c_other, g * c_other], dim=-1)).relu()
+        return u, v
+
+
+class _OfPair(_Sides):
+    def __init__(self, params: InteractiveAttention, data: DataSpec) -> None:
+        super().__init__()
+        self.tokens = Tokens(data, params.d_model)
+        self.read = _Reader(params, params.embedding_dropout)
+        self.make_interaction(params, own="tokens", other="other_tokens")
+        self.head = ScoreHead(data, 4 * params.d_model)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        other_tokens: Tensor,
+        mask: Tensor | None = None,
+        other_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Compute raw scores; see `Architecture`."""
+        if mask is None and other_mask is not None:
+            mask = torch.ones_like(tokens, dtype=torch.bool)
+        elif mask is not None and other_mask is None:
+            other_mask = torch.ones_like(other_tokens, dtype=torch.bool)
+        h = self.read(self.tokens(tokens, mask=mask), mask)
+        g = self.read(self.tokens(other_tokens, mask=other_mask), other_mask)
+        u, v = self.join(h, g, mask, other_mask)
+        pooled = torch.cat([*_mean_and_max(u, mask), *_mean_and_max(v, other_mask)], 1)
+        return self.head(self.dropout(pooled))  # from (batch, 4 d_model)
+
+
+def _mean_and_max(u: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Pool states that are never negative: zeros where there is no token."""
+    if mask is not None:
+        u = u.where(mask[..., None], 0.0)
+    return masked_mean(u, mask), u.amax(dim=1)
+
+
+class _OfSeries(_Sides):
     def __init__(self, params: InteractiveAttention, data: DataSpec) -> None:
         super().__init__()
         width = params.d_model
@@ -233,17 +307,10 @@ class _InteractiveAttention(nn.Module):
             channels = n_other or self.n_own
             self.other_tokens = Tokens(replace(data, n_channels=channels), width)
         self.known = KnownTokens(data, width) if has_future else None
-        self.read = _Reader(params)
-        self.read_other = _Reader(params)
-        self.interact = _Interaction(
-            width,
-            params.normalization == "joint",
-            own="time",
-            other=("time", "horizon") if has_future else "time",
-        )
-        self.compose = nn.Linear(3 * width, width)
-        self.compose_other = nn.Linear(3 * width, width)
-        self.dropout = LeanDropout(params.dropout)
+        self.read = _Reader(params, params.dropout)
+        self.read_other = _Reader(params, params.dropout)
+        other = ("time", "horizon") if has_future else "time"
+        self.make_interaction(params, own="time", other=other)
         self.head = _Head(data, width, has_future)
 
     def forward(
@@ -264,9 +331,7 @@ class _InteractiveAttention(nn.Module):
             other_mask = functional.pad(mask, (0, self.horizon), value=True)
         other = self.covariates(x, observed, other_mask, known, known_categories)
         h, g = self.read(tokens, mask), self.read_other(other, other_mask)
-        c, c_other = self.interact(h, g, mask, other_mask)
-        u = self.compose(torch.cat([h, c, h * c], dim=-1)).relu()
-        v = self.compose_other(torch.cat([g, c_other, g * c_other], dim=-1)).relu()
+        u, v = self.join(h, g, mask, other_mask)
         pooled = [
             masked_mean(u, mask),
             last_step(u, mask)[:, 0],
