@@ -67,6 +67,9 @@ COMMON_CONSTRAINTS: dict[str, list[Any]] = {
 # has to do better on a held-out part.
 MANY_SAMPLES = 1000
 FEW_SAMPLES = 2000
+# Characters of all training texts times outputs, below which a linear model of their
+# n-grams comes first: for one output it takes about a second for each million.
+LITTLE_TEXT = 20_000_000
 
 
 class ArchitectureParams:

@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
 from skattn._architecture import DataSpec
 from skattn._base import (
     FEW_SAMPLES,
+    LITTLE_TEXT,
     ArchitectureParams,
     check_parameters,
     draw_seed,
@@ -141,12 +142,23 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         self._built_with = self._present_params()
         return self
 
-    def _starts_linear(self, input: str, n_samples: int, epochs: int | None) -> bool:
+    def _starts_linear(
+        self,
+        encoder: Any,
+        content: dict[str, np.ndarray],
+        n_samples: int,
+        n_outputs: int,
+        epochs: int | None,
+    ) -> bool:
         """Tell whether a linear model is fitted first and stands beside the net."""
-        if input != "table":
+        if encoder.input in ("tokens", "pair"):
+            is_small = encoder.size(content) * n_outputs < LITTLE_TEXT
+        elif encoder.input == "table":
+            is_small = n_samples < FEW_SAMPLES
+        else:
             return False
         if self.linear_skip == "auto":
-            return epochs is None and n_samples < FEW_SAMPLES
+            return epochs is None and is_small
         return bool(self.linear_skip)
 
     def _present_params(self) -> dict[str, str]:
@@ -238,7 +250,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         whole = np.arange(len(index))
         trained, held_out = whole, whole[:0]
         starts_linear = build is not None and self._starts_linear(
-            encoder.input, len(index), epochs
+            encoder, content, len(index), target.n_outputs, epochs
         )
         if given.any():  # what is held out weighs nothing in training
             other, more = self._weigh(target, y, weight, given)
@@ -261,13 +273,23 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         n_before = 0 if build is not None else len(self.net_.history)
         with seeded(seed + n_before, device, self.num_threads) as generator:
             net = self.net_ if build is None else build(options, starts_linear)
-            samples = encoder.samples(content, net, target.encode(y))
+            encoded = target.encode(y)
+            if starts_linear and encoder.input != "table":
+                content["offset"] = encoder.start_linear(
+                    content,
+                    encoded,
+                    (index[trained], weights[trained]),
+                    (index[whole], weights[whole]),
+                    net.criterion_,
+                )
+            samples = encoder.samples(content, net, encoded)
 
             def part(positions: np.ndarray) -> Any:
                 kept = None if is_even else weights[positions]
                 return samples.at(index[positions], kept)
 
-            if starts_linear:
+            has_map = starts_linear and encoder.input == "table"
+            if has_map:
                 fit_column_map(net.module_.skip, part(trained), net.criterion_)
             train(
                 net,
@@ -278,7 +300,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
                 epochs=epochs,
                 keep_optimizer=self.warm_start or epochs is not None,
             )
-            if starts_linear and len(held_out) and not net.interrupted_:
+            if has_map and len(held_out) and not net.interrupted_:
                 # What was held out from the net need not be from the linear model.
                 fit_column_map(net.module_.skip, part(whole), net.criterion_)
         self.net_ = net

@@ -45,10 +45,7 @@ class LinearSkip(nn.Module):
         self.skip = _ColumnMap(data)
         # The best linear scores are known; moving them would overfit.
         self.skip.requires_grad_(False)
-        head = getattr(module, "head", None)
-        if isinstance(head, nn.Module):
-            for parameter in head.parameters():
-                nn.init.zeros_(parameter)
+        _silence(module)
 
     def forward(self, x: Tensor, **optional: Tensor) -> Tensor:
         """Compute scores.
@@ -66,6 +63,47 @@ class LinearSkip(nn.Module):
             The sum of both models' scores.
         """
         return self.skip(x, optional.get("categories")) + self.module(x, **optional)
+
+
+class OffsetSkip(nn.Module):
+    """Add scores that were computed before to those of an architecture.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Of the architecture; its ``head``, if it has one, starts at zero.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.scale = nn.Parameter(torch.ones(()))
+        _silence(module)
+
+    def forward(self, *, offset: Tensor, **inputs: Tensor) -> Tensor:
+        """Compute scores.
+
+        Parameters
+        ----------
+        offset : Tensor of shape (batch, n_outputs)
+            Scores of another model.
+        **inputs : Tensor
+            What the architecture takes.
+
+        Returns
+        -------
+        scores : Tensor of shape (batch, n_outputs)
+            The sum of both models' scores, the other one's on a scale that is learnt.
+        """
+        return self.scale * offset + self.module(**inputs)
+
+
+def _silence(module: nn.Module) -> None:
+    """Let the scores of an architecture start at zero."""
+    head = getattr(module, "head", None)
+    if isinstance(head, nn.Module):
+        for parameter in head.parameters():
+            nn.init.zeros_(parameter)
 
 
 class _ColumnMap(nn.Module):
@@ -112,7 +150,7 @@ def fit_column_map(skip: Any, samples: Any, loss: Loss) -> None:
     target = samples.target[rows].cpu().double().numpy()
     weight = None if samples.weight is None else samples.weight.cpu().double().numpy()
     design = _design(inputs, [table.num_embeddings for table in skip.tables])
-    coefficients, intercept = _fit(design, target, weight, loss)
+    coefficients, intercept = fit_linear(design, target, weight, loss)
     with torch.no_grad():
         n_features = skip.linear.in_features
         skip.linear.weight.copy_(torch.from_numpy(coefficients[:, :n_features]))
@@ -137,10 +175,29 @@ def _design(inputs: dict[str, np.ndarray], counts: list[int]) -> Any:
     return sparse.hstack(parts, format="csr")
 
 
-def _fit(
+def fit_linear(
     design: Any, target: np.ndarray, weight: np.ndarray | None, loss: Loss
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit one model a target; return (n_outputs, n_columns) and (n_outputs,)."""
+    """Fit scikit-learn's linear model of each target.
+
+    Parameters
+    ----------
+    design : ndarray or sparse array of shape (n, n_columns)
+        Features.
+    target : ndarray of shape (n, n_targets)
+        Encoded targets.
+    weight : ndarray of shape (n,) or None
+        Weights of the rows.
+    loss : Loss
+        Decides which model it is.
+
+    Returns
+    -------
+    coefficients : ndarray of shape (n_outputs, n_columns)
+        Of the scores.
+    intercept : ndarray of shape (n_outputs,)
+        Of the scores.
+    """
     if isinstance(loss, CrossEntropy):
         fits = [
             _fit_classes(design, column, weight, count)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from skattn._architecture import Architecture, DataSpec
 from skattn._engine._callbacks import make_callbacks
 from skattn._engine._forecast_linear import ForecastSum
-from skattn._engine._linear import LinearSkip
+from skattn._engine._linear import LinearSkip, OffsetSkip
 from skattn._engine._losses import Loss
 from skattn._engine._node_scores import NodeScores, StarScores
 from skattn._engine._optimizer import optimizer_class, set_learning_rate
@@ -117,6 +117,8 @@ class Blueprint:
             module = ForecastSum(
                 module, self.data, consumes, self.linear_skip, self.normalization
             )
+        elif self.linear_skip and self.data.input in ("tokens", "pair"):
+            module = OffsetSkip(module)
         elif self.linear_skip:
             module = LinearSkip(module, self.data)
         return module.to(PRECISIONS[self.precision])
@@ -347,6 +349,27 @@ class Net(NeuralNet):
                 weight = 1.0 if target.weight is None else target.weight
                 parts.append((errors * weight).cpu())
         return torch.cat(parts)
+
+    def mean_loss(self, samples: Samples) -> float:
+        """Compute the loss of the present weights, as the history keeps it.
+
+        Parameters
+        ----------
+        samples : Samples
+            With targets.
+
+        Returns
+        -------
+        loss : float
+            Averaged over the samples.
+        """
+        self._set_training(False)
+        total = 0.0
+        with torch.no_grad():
+            for inputs, target in self.get_iterator(samples):
+                loss = self.get_loss(self.infer(inputs), target)
+                total += loss.item() * len(target.values)
+        return total / len(samples)
 
     def on_epoch_begin(self, net: Net, **kwargs: Any) -> None:
         """Drop the last epoch's batch records: the history keeps epochs."""

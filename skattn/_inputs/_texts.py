@@ -358,8 +358,7 @@ class TextsEncoder:
         numbers : dict of str to ndarray
             ``digests`` (n, 2) of uint32, which are equal for equal texts.
         """
-        sides = [content[f"{side}texts"] for side in _SIDES[self.input]]
-        digests = b"".join(map(_digest, zip(*sides, strict=True)))
+        digests = b"".join(map(_digest, zip(*self._texts(content), strict=True)))
         return {"digests": np.frombuffer(digests, dtype=np.uint32).reshape(-1, 2)}
 
     def fit_scaling(
@@ -374,6 +373,64 @@ class TextsEncoder:
         weight : ndarray of shape (n,) or None
             Ignored.
         """
+
+    def _texts(self, content: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [content[f"{side}texts"] for side in _SIDES[self.input]]
+
+    def size(self, content: dict[str, np.ndarray]) -> int:
+        """Tell how much text there is.
+
+        Parameters
+        ----------
+        content : dict of str to ndarray
+            From `read`.
+
+        Returns
+        -------
+        size : int
+            Characters of all texts; of ids, five for each.
+        """
+        return sum(
+            len(text)
+            if isinstance(text, str)
+            else sum(len(part) if isinstance(part, str) else 5 for part in text)
+            for texts in self._texts(content)
+            for text in texts
+        )
+
+    def start_linear(
+        self,
+        content: dict[str, np.ndarray],
+        target: np.ndarray,
+        trained: tuple[np.ndarray, np.ndarray],
+        whole: tuple[np.ndarray, np.ndarray],
+        loss: Any,
+    ) -> np.ndarray:
+        """Fit a linear model of n-grams, to which a net adds.
+
+        Parameters
+        ----------
+        content : dict of str to ndarray
+            From `learn`.
+        target : ndarray of shape (n, n_targets)
+            Encoded targets.
+        trained, whole : tuple of ndarray
+            Rows, perhaps repeated, and their weights: those that the net is trained on,
+            and those that predictions may know.
+        loss : Loss
+            What the net is trained with.
+
+        Returns
+        -------
+        scores : ndarray of shape (n, n_outputs)
+            What the model says of each text that it has not seen.
+        """
+        from skattn._engine._ngrams import NgramModel, folds_of
+
+        self.linear_ = NgramModel()
+        folds = folds_of(self.identity(content)["digests"])
+        texts = self._texts(content)
+        return self.linear_.fit(texts, folds, target, trained, whole, loss)
 
     def samples(
         self,
@@ -397,14 +454,24 @@ class TextsEncoder:
         samples : TokenSamples
             One for each row of the content.
         """
+        from skattn._engine._ngrams import folds_of
         from skattn._engine._runtime import placement
         from skattn._engine._token_samples import TokenSamples
 
+        rows = {}
+        if "offset" in content:
+            rows["offset"] = content["offset"]
+        elif self.linear_ is not None and target is None:
+            rows["offset"] = self.linear_.scores(self._texts(content))
+        elif self.linear_ is not None:  # texts that it may have been fitted to
+            folds = folds_of(self.identity(content)["digests"])
+            rows["offset"] = self.linear_.unseen_scores(self._texts(content), folds)
         names = [f"{side}tokens" for side in _SIDES[self.input]]
         names += [name for name in ("segments", "characters") if name in content]
         return TokenSamples(
             {name: content[name] for name in names},
             target=target,
+            rows=rows,
             **placement(net),
         )
 
