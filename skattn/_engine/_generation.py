@@ -167,16 +167,18 @@ class _Sentence:
         """Continue by candidates, the best first: (parents, tokens, totals) to follow.
 
         One that ends counts only among the best `size`. The search is over when `size`
-        hypotheses have ended, or when the limit is reached.
+        hypotheses have ended, or at the limit, where the best one is cut off.
         """
         kept: tuple[list[int], list[int], list[float]] = ([], [], [])
         following: list[list[int]] = []
         for rank, (parent, token, total) in enumerate(
             zip(parents, tokens, totals, strict=True)
         ):
+            if total == -np.inf:  # no further candidates
+                break
             words = self.followed[parent]
             if token == SpecialToken.END:
-                if rank < self.size and total > -np.inf:
+                if rank < self.size:
                     self._end(words, True, total, len(words) + 1)
             elif len(following) < self.size:
                 following.append([*words, token])
@@ -184,12 +186,11 @@ class _Sentence:
                 kept[1].append(token)
                 kept[2].append(total)
         self.followed = following
-        if len(self.ended) >= self.size:
+        if len(self.ended) >= self.size or not following:
             self.is_open = False
         elif len(following[0]) >= self.limit:
             self.is_open = False
-            if not self.ended:
-                self._end(following[0], False, kept[2][0], self.limit)
+            self._end(following[0], False, kept[2][0], self.limit)
         return kept
 
     def _end(self, words: list[int], done: bool, total: float, length: int) -> None:
