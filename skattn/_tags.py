@@ -17,7 +17,7 @@ OUTSIDE = "O"
 
 # Of a token that begins an entity of several, is inside it, ends it, or is an entity
 # of its own: its prefix in each scheme.
-SCHEMES = {"IOB1": "IIII", "IOB2": "BIIB", "IOBES": "BIES", "BILOU": "BILU"}
+SCHEMES = {"IOB2": "BIIB", "IOB1": "IIII", "IOBES": "BIES", "BILOU": "BILU"}
 
 # Where it directly follows another entity of its type, in IOB1.
 _AGAIN = "B"
@@ -135,7 +135,7 @@ def find_scheme(y: Iterable[Sequence[Any]]) -> str | None:
     if labels <= {OUTSIDE} or not all(map(_has_prefix, labels)):
         return None
     first = ""
-    for scheme, prefixes in reversed(SCHEMES.items()):
+    for scheme, prefixes in SCHEMES.items():
         if not {tag[0] for tag in labels} <= {*prefixes, _AGAIN, OUTSIDE}:
             continue
         if (fault := _first_fault(y, scheme)) is None:

@@ -124,7 +124,7 @@ class WordEncoder:
         """
         content = {"words": X, "tokens": self.token_encoder.transform(X)}
         if self.characters is not None:
-            content["characters"] = self.characters.transform(X)
+            content["characters"] = self.characters.transform(X.tolist())
         if "segments" in self.consumes:
             content["segments"] = self.token_encoder.segments(X)
         return content
