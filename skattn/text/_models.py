@@ -67,28 +67,29 @@ class TokenModel(ABC):
         Most tokens to keep, the special ones among them.
     min_frequency : int
         How often a token must occur.
+    whole : bool
+        Whether the strings are tokens that the user has split from their texts.
     """
 
-    def __init__(self, vocabulary_size: int, min_frequency: int) -> None:
+    def __init__(self, vocabulary_size: int, min_frequency: int, whole: bool) -> None:
         self.vocabulary_size = vocabulary_size
         self.min_frequency = min_frequency
+        self.whole = whole
 
-    def learn(self, texts: Iterable[str], *, whole: bool) -> None:
+    def learn(self, strings: Iterable[str]) -> None:
         """Learn the vocabulary.
 
         Parameters
         ----------
-        texts : iterable of str
+        strings : iterable of str
             Normalised texts, or tokens.
-        whole : bool
-            Whether they are tokens that the user has split.
 
         Raises
         ------
         ValueError
             If nothing is frequent enough.
         """
-        counts = self._count(texts, whole=whole)
+        counts = self._count(strings)
         if not counts:
             raise ValueError(
                 "TokenEncoder found no token in the training texts: all of them are "
@@ -102,7 +103,10 @@ class TokenModel(ABC):
                 "Reduce min_frequency, or pass more texts."
             )
         self.tokens = [*SPECIAL_TOKENS, *tokens]
-        self.codes = {token: code for code, token in enumerate(self.tokens)}
+        # Without the special tokens, whose names a user may write.
+        self._codes = {
+            token: code for code, token in enumerate(tokens, len(SPECIAL_TOKENS))
+        }
 
     def _most_frequent(self, counts: Counter[str]) -> list[str]:
         # Equally frequent tokens in the order of their letters, not of the texts.
@@ -111,51 +115,50 @@ class TokenModel(ABC):
         return frequent[: self.vocabulary_size - len(SPECIAL_TOKENS)]
 
     @abstractmethod
-    def _count(self, texts: Iterable[str], *, whole: bool) -> Counter[str]: ...
+    def _count(self, strings: Iterable[str]) -> Counter[str]: ...
 
     @abstractmethod
     def _learn(self, counts: Counter[str]) -> list[str]: ...
 
     @abstractmethod
-    def encode(self, text: str) -> list[int]:
-        """Encode a text.
+    def split(self, string: str) -> list[str]:
+        """Split a text or a token.
 
         Parameters
         ----------
-        text : str
+        string : str
+            Normalised.
+
+        Returns
+        -------
+        tokens : list of str
+            As the vocabulary writes them, but unknown ones as the string does.
+        """
+
+    def encode(self, string: str) -> list[int]:
+        """Encode a text or a token.
+
+        Parameters
+        ----------
+        string : str
             Normalised.
 
         Returns
         -------
         codes : list of int
-            Of its tokens.
+            Of the tokens that `split` gives.
         """
-
-    def encode_token(self, token: str) -> list[int]:
-        """Encode a token that the user has split.
-
-        Parameters
-        ----------
-        token : str
-            Normalised.
-
-        Returns
-        -------
-        codes : list of int
-            Of its parts.
-        """
-        return self.encode(token)
+        unknown = int(SpecialToken.UNKNOWN)
+        return [self._codes.get(token, unknown) for token in self.split(string)]
 
     @abstractmethod
-    def join(self, tokens: Sequence[str], *, whole: bool) -> str:
+    def join(self, tokens: Sequence[str]) -> str:
         """Write tokens as a text.
 
         Parameters
         ----------
         tokens : sequence of str
             Of the vocabulary.
-        whole : bool
-            Whether the user has split the training texts.
 
         Returns
         -------
@@ -167,48 +170,37 @@ class TokenModel(ABC):
 class WordModel(TokenModel):
     """Words and marks of punctuation."""
 
-    def _count(self, texts: Iterable[str], *, whole: bool) -> Counter[str]:
-        if whole:
-            counts = Counter(texts)
-        else:
-            counts = Counter(itertools.chain.from_iterable(map(_words, texts)))
-        return counts
+    def _count(self, strings: Iterable[str]) -> Counter[str]:
+        return Counter(itertools.chain.from_iterable(map(self.split, strings)))
 
     def _learn(self, counts: Counter[str]) -> list[str]:
         for token in SPECIAL_TOKENS:
             counts.pop(token, None)
         return self._most_frequent(counts)
 
-    def encode(self, text: str) -> list[int]:
-        unknown = int(SpecialToken.UNKNOWN)
-        return [self.codes.get(word, unknown) for word in _words(text)]
+    def split(self, string: str) -> list[str]:
+        return [string] if self.whole else _words(string)
 
-    def encode_token(self, token: str) -> list[int]:
-        code = self.codes.get(token, int(SpecialToken.UNKNOWN))
-        # A token that is spelled like a special one is not of the vocabulary.
-        return [code if code >= len(SPECIAL_TOKENS) else int(SpecialToken.UNKNOWN)]
-
-    def join(self, tokens: Sequence[str], *, whole: bool) -> str:
-        return " ".join(tokens) if whole else _attach(tokens)
+    def join(self, tokens: Sequence[str]) -> str:
+        return " ".join(tokens) if self.whole else _attach(tokens)
 
 
 class CharacterModel(TokenModel):
     """Characters, and a mark for the space in front of a word."""
 
-    def _count(self, texts: Iterable[str], *, whole: bool) -> Counter[str]:
+    def _count(self, strings: Iterable[str]) -> Counter[str]:
         counts: Counter[str] = Counter()
-        for text in texts:
-            counts.update(_mark_spaces(text))
+        for string in strings:
+            counts.update(_mark_spaces(string))
         return counts
 
     def _learn(self, counts: Counter[str]) -> list[str]:
         return self._most_frequent(counts)
 
-    def encode(self, text: str) -> list[int]:
-        unknown = int(SpecialToken.UNKNOWN)
-        return [self.codes.get(character, unknown) for character in _mark_spaces(text)]
+    def split(self, string: str) -> list[str]:
+        return list(_mark_spaces(string))
 
-    def join(self, tokens: Sequence[str], *, whole: bool) -> str:
+    def join(self, tokens: Sequence[str]) -> str:
         return _unmark_spaces(tokens)
 
 
@@ -252,11 +244,9 @@ class SubwordModel(TokenModel):
 class BPEModel(SubwordModel):
     """Byte-pair encoding of words that begin with a mark for the space."""
 
-    def _count(self, texts: Iterable[str], *, whole: bool) -> Counter[str]:
-        split = _splitter(PIECE)
-        return Counter(
-            itertools.chain.from_iterable(split(_mark_spaces(text)) for text in texts)
-        )
+    def _count(self, strings: Iterable[str]) -> Counter[str]:
+        marked = map(_mark_spaces, strings)
+        return Counter(itertools.chain.from_iterable(map(_splitter(PIECE), marked)))
 
     def _alphabet(self, words: dict[str, int]) -> list[str]:
         return sorted({letter for word in words for letter in word})
@@ -282,10 +272,15 @@ class BPEModel(SubwordModel):
         )
         return _tokenizer(model, PIECE)
 
-    def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(_mark_spaces(text)).ids
+    def split(self, string: str) -> list[str]:
+        marked = _mark_spaces(string)
+        offsets = self._tokenizer.encode(marked).offsets
+        return [marked[start:end] for start, end in offsets]
 
-    def join(self, tokens: Sequence[str], *, whole: bool) -> str:
+    def encode(self, string: str) -> list[int]:
+        return self._tokenizer.encode(_mark_spaces(string)).ids
+
+    def join(self, tokens: Sequence[str]) -> str:
         return _unmark_spaces(tokens)
 
 
@@ -294,8 +289,8 @@ class WordPieceModel(SubwordModel):
 
     _forms = " (at the beginning of words and inside)"
 
-    def _count(self, texts: Iterable[str], *, whole: bool) -> Counter[str]:
-        return Counter(itertools.chain.from_iterable(map(_words, texts)))
+    def _count(self, strings: Iterable[str]) -> Counter[str]:
+        return Counter(itertools.chain.from_iterable(map(_words, strings)))
 
     def _alphabet(self, words: dict[str, int]) -> list[str]:
         letters = sorted({letter for word in words for letter in word})
@@ -321,17 +316,26 @@ class WordPieceModel(SubwordModel):
         )
         return _tokenizer(model, WORD)
 
-    def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text).ids
+    def split(self, string: str) -> list[str]:
+        encoding = self._tokenizer.encode(string)
+        return [
+            string[start:end] if code == SpecialToken.UNKNOWN else token
+            for token, code, (start, end) in zip(
+                encoding.tokens, encoding.ids, encoding.offsets, strict=True
+            )
+        ]
 
-    def join(self, tokens: Sequence[str], *, whole: bool) -> str:
+    def encode(self, string: str) -> list[int]:
+        return self._tokenizer.encode(string).ids
+
+    def join(self, tokens: Sequence[str]) -> str:
         words: list[str] = []
         for token in tokens:
             if token.startswith("##") and words:
                 words[-1] += token[2:]
             else:
                 words.append(token)
-        return " ".join(words) if whole else _attach(words)
+        return " ".join(words) if self.whole else _attach(words)
 
 
 MODELS: dict[str, type[TokenModel]] = {

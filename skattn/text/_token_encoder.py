@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -24,6 +25,8 @@ from skattn.text._reading import (
     split_sentences,
     split_tokens,
 )
+
+Item = TypeVar("Item", int, str)
 
 # How messages name the texts of each kind, and how one becomes the other.
 KINDS = {
@@ -107,7 +110,7 @@ class TokenEncoder(TransformerMixin, BaseEstimator):
     >>> encoder.fit_transform(["A good film.", "Bad!"])
     array([array([ 8, 11, 10,  7]), array([9, 6])], dtype=object)
     >>> encoder.tokenize(["A good, good film."])
-    [['a', 'good', '[UNK]', 'good', 'film', '.']]
+    [['a', 'good', ',', 'good', 'film', '.']]
     >>> encoder.inverse_transform([[8, 11, 10, 7]])
     array(['a good film.'], dtype=object)
     """
@@ -189,13 +192,15 @@ class TokenEncoder(TransformerMixin, BaseEstimator):
             for text in texts
             for string in ([text] if isinstance(text, str) else text)
         )
-        model = MODELS[self.model](self.vocabulary_size, self.min_frequency)
-        model.learn(strings, whole=kind == "tokens")
+        model = MODELS[self.model](
+            self.vocabulary_size, self.min_frequency, whole=kind == "tokens"
+        )
+        model.learn(strings)
         self._model = model
         self._form = form
         self.kind_ = kind
-        self.vocabulary_ = model.codes
         self.tokens_ = np.array(model.tokens, dtype=object)
+        self.vocabulary_ = {token: code for code, token in enumerate(model.tokens)}
         self.vocabulary_size_ = len(model.tokens)
         return self
 
@@ -238,12 +243,10 @@ class TokenEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If the texts are of another kind than the training texts.
         """
-        return self._collect(
-            [
-                [code for part in parts for code in part]
-                for parts in self._encode(X, warn=True)
-            ]
-        )
+        rows = [list(chain.from_iterable(parts)) for parts in self._encode(X)]
+        if self.max_length is not None:
+            _warn_of_cuts([len(row) for row in rows], self.max_length)
+        return self._collect(rows)
 
     def segments(self, X: Any) -> np.ndarray:
         """Number the sentences or turns of texts.
@@ -264,7 +267,7 @@ class TokenEncoder(TransformerMixin, BaseEstimator):
         return self._collect(
             [
                 [number for number, part in enumerate(parts) for _ in part]
-                for parts in self._encode(X, warn=False)
+                for parts in self._encode(X)
             ]
         )
 
@@ -279,9 +282,16 @@ class TokenEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         tokens : list of list of str
-            The tokens that `transform` gives the codes of.
+            The tokens that `transform` gives the codes of, unknown ones as the text
+            spells them. Texts are cut as `transform` cuts them, which warns.
         """
-        return [self.tokens_[codes].tolist() for codes in self.transform(X)]
+        separator = SPECIAL_TOKENS[SpecialToken.SEPARATOR]
+        return [
+            list(chain.from_iterable(self._parts(text, self._model.split, separator)))[
+                : self.max_length
+            ]
+            for text in self._read(X)
+        ]
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Write codes as texts.
@@ -329,36 +339,38 @@ class TokenEncoder(TransformerMixin, BaseEstimator):
             codes = codes[: ends[0]]
         is_written = (codes >= len(SPECIAL_TOKENS)) | (codes == SpecialToken.UNKNOWN)
         tokens = self.tokens_[codes[is_written].astype(np.int64)]
-        return self._model.join(tokens, whole=self.kind_ == "tokens")
+        return self._model.join(tokens)
 
-    def _encode(self, X: Any, *, warn: bool) -> list[list[list[int]]]:
-        """Codes of each text's sentences or turns."""
+    def _read(self, X: Any) -> list[str] | list[list[str]]:
         check_is_fitted(self)
         texts = read_texts(X)
         self._check_kind(texts, self.kind_, "the training texts")
-        encoded = [list(self._parts(text)) for text in texts]
-        if warn and self.max_length is not None:
-            _warn_of_cuts([sum(map(len, parts)) for parts in encoded], self.max_length)
-        return encoded
+        return texts
 
-    def _parts(self, text: Any) -> Iterator[list[int]]:
-        if self.kind_ == "turns":
-            for turn in text:
-                codes = self._model.encode(self._form.normalise(turn))
-                yield [*codes, int(SpecialToken.SEPARATOR)]
-        elif self.kind_ == "text":
-            for sentence in split_sentences(text):
-                if codes := self._model.encode(self._form.normalise(sentence)):
-                    yield codes
+    def _encode(self, X: Any) -> list[list[list[int]]]:
+        """Codes of each text's sentences or turns."""
+        separator = int(SpecialToken.SEPARATOR)
+        return [
+            list(self._parts(text, self._model.encode, separator))
+            for text in self._read(X)
+        ]
+
+    def _parts(
+        self, text: Any, split: Callable[[str], list[Item]], separator: Item
+    ) -> Iterator[list[Item]]:
+        """Tokens or codes of a text's sentences or turns."""
+        if self.kind_ == "tokens":
+            parts = split_tokens(text)
         else:
-            for tokens in split_tokens(text):
-                codes = [
-                    code
-                    for token in tokens
-                    for code in self._model.encode_token(self._form.normalise(token))
-                ]
-                if codes:
-                    yield codes
+            turns = split_sentences(text) if self.kind_ == "text" else text
+            parts = [[turn] for turn in turns]
+        for strings in parts:
+            forms = map(self._form.normalise, strings)
+            items = list(chain.from_iterable(map(split, forms)))
+            if self.kind_ == "turns":
+                items.append(separator)
+            if items:
+                yield items
 
     def _collect(self, rows: list[list[int]]) -> np.ndarray:
         collected = np.empty(len(rows), dtype=object)
@@ -381,5 +393,5 @@ def _warn_of_cuts(lengths: list[int], max_length: int) -> None:
             f"max_length={max_length}: {sum(lost)} of {sum(lengths)} tokens were cut "
             f"off at their ends. The longest text has {max(lengths)} tokens.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
