@@ -4,6 +4,7 @@ A `state` holds the weights of a torch module; `prefix` says where a layer's are
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,9 +19,17 @@ PANEL = DataSpec("classification", "series", n_outputs=3, n_channels=2, length=9
 WINDOW = DataSpec(
     "forecasting", "series", n_channels=2, n_targets=2, length=9, horizon=3
 )
-CASES = {"table": TABLE, "panel": PANEL, "window": WINDOW}
+TEXT = DataSpec("classification", "tokens", n_outputs=3, length=9, vocabulary_size=11)
+TAGS = replace(TEXT, task="tagging", n_outputs=5)
+WORDS = replace(TEXT, task="token_prediction", n_outputs=11)
+CASES = {"table": TABLE, "panel": PANEL, "window": WINDOW, "text": TEXT}
 
 LENGTHS = np.array([9, 5, 2, 1])
+
+
+def axis_of(data):
+    """Say what the tokens are."""
+    return {"table": "features", "tokens": "tokens"}.get(data.input, "time")
 
 
 def build(architecture, data):
@@ -46,6 +55,9 @@ def inputs_of(data):
             "categories": np.column_stack([rng.integers(c, size=n) for c in counts]),
         }
     mask = np.arange(data.length) < LENGTHS[:, None]
+    if data.input == "tokens":
+        tokens = rng.integers(1, data.vocabulary_size, size=mask.shape)
+        return {"tokens": np.where(mask, tokens, 0), "mask": mask}
     if data.task == "forecasting":
         mask = mask[:, ::-1].copy()
     observed = (rng.random((n, data.n_channels, data.length)) > 0.2) & mask[:, None]
@@ -58,6 +70,10 @@ def inputs_of(data):
 
 def unpadded(inputs):
     """Give the arguments of `tokens_of` for each sample, and where it is real."""
+    if "tokens" in inputs:
+        for tokens, real in zip(inputs["tokens"], inputs["mask"], strict=True):
+            yield tokens[real], None, None, real
+        return
     for number, x in enumerate(inputs["x"]):
         observed = inputs["observed"][number]
         if "mask" not in inputs:
@@ -112,6 +128,8 @@ def tokens_of(state, data, x, observed, categories):
     """Embed one unpadded sample: (tokens, d_model)."""
     if data.input == "table":
         return _column_tokens(state, x, observed, categories)
+    if data.input in ("tokens", "pair"):
+        return state["tokens.embed.weight"][x]
     h = np.concatenate([np.where(observed, x, 0.0), ~observed])
     number = 0
     while f"tokens.embed.convolutions.{number}.weight" in state:
@@ -189,7 +207,7 @@ def encoder_block(state, prefix, h, num_heads, n_queries=None):
 
 
 def head(state, data, h):
-    """Map a vector to scores."""
+    """Map a vector, or one for each token, to scores."""
     scores = linear(state, "head.linear", h)
     if data.task == "forecasting":
         return scores.reshape(data.n_targets, data.horizon)

@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from _numpy_layers import (
     CASES,
     TABLE,
+    TAGS,
+    TEXT,
+    WORDS,
+    axis_of,
     build,
     encoder_block,
     head,
@@ -25,11 +30,19 @@ def positions(n_steps, width):
     return np.hstack([np.sin(angle), np.cos(angle)])
 
 
+def embed(state, data, params, x, observed=None, categories=None):
+    """Embed one unpadded sample, with positions where it has an order."""
+    h = tokens_of(state, data, x, observed, categories)
+    if data.input == "tokens":
+        h = h * np.sqrt(params.d_model)
+    if data.input != "table":
+        h = h + positions(len(h), params.d_model)
+    return h
+
+
 def forward(state, data, params, x, observed, categories):
     """Compute the scores of one unpadded sample and the weights of each block."""
-    h = tokens_of(state, data, x, observed, categories)
-    if data.input == "series":
-        h = h + positions(len(h), params.d_model)
+    h = embed(state, data, params, x, observed, categories)
     h = np.vstack([state["cls"], h])
     weights = []
     for number in range(params.num_layers):
@@ -53,7 +66,7 @@ def test_equation(case, params):
     data = CASES[case]
     module, inputs = build(params, data), inputs_of(data)
     fused, explicit, records = run(module, inputs)
-    names = ("cls", "features" if data.input == "table" else "time")
+    names = ("cls", axis_of(data))
     assert [record.layer for record in records] == [
         f"blocks.{number}" for number in range(params.num_layers)
     ]
@@ -76,6 +89,51 @@ def test_equation(case, params):
             np.testing.assert_allclose(got[:, :, kept], expected, atol=tolerance)
 
 
+@pytest.mark.parametrize("data", [TAGS, WORDS])
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_each_token_is_read_where_it_has_scores_of_its_own(data, num_layers):
+    params = SelfAttention(d_model=8, num_heads=2, num_layers=num_layers)
+    module, inputs = build(params, data), inputs_of(data)
+    fused, explicit, records = run(module, inputs)
+    assert {(record.queries, record.keys) for record in records} == {
+        ("tokens", "tokens")
+    }
+    state = weights_of(module)
+    assert "cls" not in state
+    for number, (tokens, _, _, real) in enumerate(unpadded(inputs)):
+        h = embed(state, data, params, tokens)
+        for layer, record in enumerate(records):
+            h, weights = encoder_block(state, f"blocks.{layer}", h, 2)
+            got = record.weights[number].numpy()[:, real]
+            np.testing.assert_allclose(got[:, :, real], weights, atol=2e-5)
+            assert not got[:, :, ~real].any()
+        scores = head(state, data, layer_norm(state, "norm", h))
+        np.testing.assert_allclose(fused[number][real], scores, atol=2e-5)
+        np.testing.assert_allclose(explicit[number][real], scores, atol=2e-5)
+
+
+def test_pretraining_leaves_all_but_the_extra_token_and_the_head():
+    shapes = [
+        {
+            (name, weight.shape)
+            for name, weight in SelfAttention().build(data).state_dict().items()
+            if not name.startswith("head.")
+        }
+        for data in (WORDS, TEXT)
+    ]
+    assert shapes[1] - shapes[0] == {("cls", (32,))}
+
+
+def test_words_are_dropped_before_the_blocks_and_only_while_training():
+    module = SelfAttention(dropout=0.0, embedding_dropout=0.5).build(TEXT)
+    tokens = torch.arange(9)[None]
+    assert not torch.equal(module(tokens), module(tokens))
+    module.eval()
+    assert torch.equal(module(tokens), module(tokens))
+    module = SelfAttention(dropout=0.0, embedding_dropout=0.0).build(TEXT)
+    assert torch.equal(module(tokens), module(tokens))
+
+
 def test_hidden_units_are_twice_the_width_by_default():
     block = SelfAttention(d_model=8).build(TABLE).blocks[0]
     assert block.feed_forward[0].out_features == 16
@@ -94,7 +152,8 @@ def test_sizes_are_positive_integers(name, value):
         SelfAttention(**{name: value}).build(TABLE)
 
 
+@pytest.mark.parametrize("name", ["dropout", "embedding_dropout"])
 @pytest.mark.parametrize("value", [2, 1.0, -0.1, float("nan"), None])
-def test_dropout_is_a_probability(value):
-    with pytest.raises(ValueError, match=f"dropout={value} of SelfAttention must be"):
-        SelfAttention(dropout=value).build(TABLE)
+def test_dropout_is_a_probability(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value} of SelfAttention must be"):
+        SelfAttention(**{name: value}).build(TABLE)

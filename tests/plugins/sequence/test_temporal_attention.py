@@ -4,9 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from _numpy_layers import (
     CASES,
     TABLE,
+    TEXT,
+    axis_of,
     build,
     head,
     inputs_of,
@@ -42,7 +45,7 @@ def test_equation(case, num_layers):
     fused, explicit, (record,) = run(module, inputs)
     assert (record.layer, record.kind) == ("attention", "pooling")
     assert record.queries == "last state"
-    assert record.keys == ("features" if data.input == "table" else "time")
+    assert record.keys == axis_of(data)
     state = weights_of(module)
     for number, (x, observed, categories, real) in enumerate(unpadded(inputs)):
         scores, alpha = forward(state, data, x, observed, categories)
@@ -53,6 +56,31 @@ def test_equation(case, num_layers):
         assert not got[~real].any()
 
 
+def test_tokens_of_a_text_have_a_dropout_of_their_own():
+    tokens = torch.arange(9)[None]
+    for noise, is_noisy in (
+        ("dropout", True),
+        ("embedding_dropout", True),
+        ("", False),
+    ):
+        rates = {"dropout": 0.0, "embedding_dropout": 0.0}
+        rates |= {noise: 0.5} if noise else {}
+        module = TemporalAttention(**rates).build(TEXT)
+        assert torch.equal(module(tokens), module(tokens)) != is_noisy
+
+
+@torch.no_grad()
+def test_an_empty_text_says_the_same_however_far_it_is_padded():
+    module = build(TemporalAttention(d_model=6), TEXT)
+    scores = [
+        module(torch.randint(11, (1, length)), torch.zeros(1, length, dtype=bool))
+        for length in (1, 4, 7)
+    ]
+    assert scores[0].isfinite().all()
+    for other in scores[1:]:
+        torch.testing.assert_close(other, scores[0], rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["d_model", "num_layers"])
 @pytest.mark.parametrize("value", [0, -1, 32.0, True, "8"])
 def test_sizes_are_positive_integers(name, value):
@@ -61,9 +89,9 @@ def test_sizes_are_positive_integers(name, value):
         TemporalAttention(**{name: value}).build(TABLE)
 
 
+@pytest.mark.parametrize("name", ["dropout", "embedding_dropout"])
 @pytest.mark.parametrize("value", [2, 1.0, -0.1, float("nan"), None])
-def test_dropout_is_a_probability(value):
-    with pytest.raises(
-        ValueError, match=f"dropout={value} of TemporalAttention must be"
-    ):
-        TemporalAttention(dropout=value).build(TABLE)
+def test_dropout_is_a_probability(name, value):
+    message = f"{name}={value} of TemporalAttention must be"
+    with pytest.raises(ValueError, match=message):
+        TemporalAttention(**{name: value}).build(TABLE)
