@@ -151,6 +151,8 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         epochs: int | None,
     ) -> bool:
         """Tell whether a linear model is fitted first and stands beside the net."""
+        if not hasattr(self, "linear_skip"):
+            return False
         if encoder.input in ("tokens", "pair"):
             is_small = encoder.size(content) * n_outputs < LITTLE_TEXT
         elif encoder.input == "table":
