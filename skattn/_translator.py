@@ -357,6 +357,9 @@ class AttentionTranslator(SupervisedEstimator):
     def _input_of(self, X: Any) -> str:
         return "tokens"
 
+    def _starts_linear(self, *_: Any) -> bool:
+        return False
+
     def _make_encoder(self, input: str, architecture: Any) -> SourceEncoder:
         return SourceEncoder(self.token_encoder_, self.target_encoder_)
 
