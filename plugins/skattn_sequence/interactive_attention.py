@@ -52,9 +52,8 @@ class InteractiveAttention(Architecture):
     embedding and the BiLSTM. In a forecast :math:`x` are the targets and :math:`z` the
     covariates: those of the past, together with those known in advance. The latter go
     on through the steps to forecast; there :math:`v_j` adds a linear map of its own to
-    the scores of its step.
-    Without covariates, and in classification and regression of series, the series
-    stands on both sides and interacts with itself.
+    the scores of its step. Without covariates, and in classification and regression of
+    series, the series stands on both sides and interacts with itself.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from _numpy_layers import (
+    LENGTHS,
     PANEL,
     build,
     inputs_of,
@@ -39,6 +40,9 @@ CASES = {
     "both": BOTH,
     "parameters": replace(BOTH, n_parameters=2),
 }
+
+PAIR = DataSpec("classification", "pair", n_outputs=3, length=9, vocabulary_size=11)
+OTHER_LENGTHS = np.array([2, 6, 7, 1])
 
 NORMALIZATIONS = ["softmax", "joint"]
 
@@ -81,6 +85,22 @@ def joint_weights(e, f):
     return weights
 
 
+def interact(state, params, h, g):
+    """Let the states of both sides attend to each other, and compose."""
+    e = np.tanh(linear(state, "interact.project_own", h)) / params.d_model**0.25
+    f = np.tanh(linear(state, "interact.project_other", g)) / params.d_model**0.25
+    if params.normalization == "softmax":
+        there, back = softmax(e @ f.T), softmax(f @ e.T)
+    else:
+        there = joint_weights(e, f)
+        back = there.T
+    c, c_other = there @ g, back @ h
+    u = np.maximum(linear(state, "compose", np.hstack([h, c, h * c])), 0.0)
+    v = linear(state, "compose_other", np.hstack([g, c_other, g * c_other]))
+    v = np.maximum(v, 0.0)
+    return u, v, (there, back)
+
+
 def forward(state, data, params, x, observed, known, codes):
     """Compute the scores of one unpadded sample, and the weights both ways."""
     n_own = data.n_targets or data.n_channels
@@ -97,17 +117,7 @@ def forward(state, data, params, x, observed, known, codes):
         for column, code in enumerate(codes):
             tokens = tokens + state[f"known.tables.{column}.weight"][code]
     g = read(state, "read_other", tokens)
-    e = np.tanh(linear(state, "interact.project_own", h)) / params.d_model**0.25
-    f = np.tanh(linear(state, "interact.project_other", g)) / params.d_model**0.25
-    if params.normalization == "softmax":
-        there, back = softmax(e @ f.T), softmax(f @ e.T)
-    else:
-        there = joint_weights(e, f)
-        back = there.T
-    c, c_other = there @ g, back @ h
-    u = np.maximum(linear(state, "compose", np.hstack([h, c, h * c])), 0.0)
-    v = linear(state, "compose_other", np.hstack([g, c_other, g * c_other]))
-    v = np.maximum(v, 0.0)
+    u, v, weights = interact(state, params, h, g)
     pooled = np.concatenate([u.mean(axis=0), u[-1], v.mean(axis=0), v[-1]])
     scores = linear(state, "head.whole.linear", pooled)
     if data.task == "forecasting":
@@ -117,7 +127,7 @@ def forward(state, data, params, x, observed, known, codes):
             steps = steps.reshape(data.horizon, data.n_targets, data.n_parameters)
             scores = scores + steps.transpose(1, 0, 2)
         scores = scores[..., 0] if data.n_parameters == 1 else scores
-    return scores, (there, back)
+    return scores, weights
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -153,6 +163,91 @@ def test_equation(case, normalization, num_layers):
             assert not got[:, ~keys[way]].any()
             got = got[queries[way]][:, keys[way]]
             np.testing.assert_allclose(got, weights[way], atol=1e-12)
+
+
+def pairs(sides=("mask", "other_mask")):
+    """Draw pairs; a side without a mask is as long in all of them."""
+    rng = np.random.default_rng(0)
+    inputs = {}
+    for mask, tokens, lengths in (
+        ("mask", "tokens", LENGTHS),
+        ("other_mask", "other_tokens", OTHER_LENGTHS),
+    ):
+        lengths = lengths if mask in sides else np.full(len(LENGTHS), lengths.max())
+        real = np.arange(lengths.max()) < lengths[:, None]
+        codes = rng.integers(1, PAIR.vocabulary_size, size=real.shape)
+        inputs[tokens] = np.where(real, codes, 0)
+        if mask in sides:
+            inputs[mask] = real
+    return inputs
+
+
+def forward_pair(state, params, tokens, other_tokens):
+    """Compute the scores of one unpadded pair, and the weights both ways."""
+    h, g = (
+        read(state, "read", embed(state, "tokens", PAIR, codes, None))
+        for codes in (tokens, other_tokens)
+    )
+    u, v, weights = interact(state, params, h, g)
+    pooled = [u.mean(axis=0), u.max(axis=0), v.mean(axis=0), v.max(axis=0)]
+    return linear(state, "head.linear", np.concatenate(pooled)), weights
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize(
+    "sides", [("mask", "other_mask"), ("mask",), ("other_mask",), ()]
+)
+def test_equation_of_pairs(normalization, sides):
+    params = InteractiveAttention(
+        d_model=6, num_layers=2, dropout=0.5, normalization=normalization
+    )
+    module, inputs = build(params, PAIR), pairs(sides)
+    fused, explicit, records = run(module, inputs)
+    assert [(r.layer, r.kind, r.queries, r.keys) for r in records] == [
+        ("to_other", "cross", "tokens", "other_tokens"),
+        ("from_other", "cross", "other_tokens", "tokens"),
+    ]
+    assert {r.normalised for r in records} == {normalization == "softmax"}
+    state = weights_of(module)
+    for number in range(len(LENGTHS)):
+        texts, real = [], []
+        for tokens, mask in (("tokens", "mask"), ("other_tokens", "other_mask")):
+            everywhere = np.ones(inputs[tokens].shape, bool)
+            real.append(inputs.get(mask, everywhere)[number])
+            texts.append(inputs[tokens][number][real[-1]])
+        scores, weights = forward_pair(state, params, *texts)
+        np.testing.assert_allclose(fused[number], scores, atol=1e-11)
+        np.testing.assert_allclose(explicit[number], scores, atol=1e-11)
+        for way, record in enumerate(records):
+            queries, keys = real[way], real[1 - way]
+            got = record.weights[number, 0].numpy()
+            assert not got[:, ~keys].any()
+            np.testing.assert_allclose(got[queries][:, keys], weights[way], atol=1e-12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_an_empty_text_says_the_same_however_far_it_is_padded(normalization):
+    module = build(InteractiveAttention(d_model=6, normalization=normalization), PAIR)
+    text = torch.tensor([[7, 8, 9]])
+    for side in ("mask", "other_mask"):
+        scores = []
+        for length in (1, 4, 7):
+            nothing = torch.randint(11, (1, length))
+            texts = (nothing, text) if side == "mask" else (text, nothing)
+            masks = {side: torch.zeros(1, length, dtype=torch.bool)}
+            scores.append(module(*texts, **masks))
+        assert scores[0].isfinite().all()
+        for other in scores[1:]:
+            torch.testing.assert_close(other, scores[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_a_batch_of_one_pair_of_words_can_be_learned_from(normalization):
+    module = InteractiveAttention(normalization=normalization).build(PAIR).train()
+    module(torch.tensor([[7]]), torch.tensor([[8]])).square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in module.parameters())
+    assert module.tokens.embed.weight.grad[[7, 8]].any(dim=1).all()
 
 
 @torch.no_grad()
@@ -228,7 +323,7 @@ def test_each_step_knows_its_own_covariates(normalization):
 def forecasting_checks():
     architecture = InteractiveAttention(normalization="joint")
     for title, check in check_architecture(architecture, ecosystem=False):
-        if title.startswith("series-forecasting"):
+        if title.startswith(("series-forecasting", "pair-classification")):
             yield pytest.param(check, id=title)
 
 
@@ -260,8 +355,9 @@ def test_sizes_are_positive_integers(name, value):
         InteractiveAttention(**{name: value}).build(ALONE)
 
 
+@pytest.mark.parametrize("name", ["dropout", "embedding_dropout"])
 @pytest.mark.parametrize("value", [2, 1.0, -0.1, float("nan"), None])
-def test_dropout_is_a_probability(value):
-    message = f"dropout={value} of InteractiveAttention must be"
+def test_dropout_is_a_probability(name, value):
+    message = f"{name}={value} of InteractiveAttention must be"
     with pytest.raises(ValueError, match=message):
-        InteractiveAttention(dropout=value).build(ALONE)
+        InteractiveAttention(**{name: value}).build(ALONE)
