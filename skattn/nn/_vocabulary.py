@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from skattn._architecture import DataSpec
+from skattn._architecture import DataSpec, SpecialToken
 
 
 class TokenEmbedding(nn.Embedding):
@@ -15,12 +15,13 @@ class TokenEmbedding(nn.Embedding):
     .. math:: t_i = \sqrt{d}\, E_{w_i}, \quad E \sim \mathcal{N}(0, 1 / d)
 
     Vaswani et al., "Attention Is All You Need", NeurIPS 2017, arXiv 1706.03762,
-    section 3.4.
+    section 3.4. The row of `SpecialToken.UNKNOWN` starts at zero: without training
+    examples it says nothing.
 
     Parameters
     ----------
     vocabulary_size : int
-        Number of different tokens.
+        Number of different tokens, those of `SpecialToken` included.
     d_model : int
         Width of a token.
 
@@ -38,6 +39,7 @@ class TokenEmbedding(nn.Embedding):
     def reset_parameters(self) -> None:
         """Draw weights of variance 1 / d_model."""
         nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
+        nn.init.zeros_(self.weight[SpecialToken.UNKNOWN])
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Embed tokens.

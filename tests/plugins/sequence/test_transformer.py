@@ -1,6 +1,9 @@
 """The Transformer against its equations in NumPy."""
 
+import copy
+import io
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +23,9 @@ from _numpy_layers import (
     weights_of,
 )
 
-from skattn import DataSpec
+from skattn import DataSpec, SpecialToken
 from skattn.architectures import Transformer
+from skattn.nn import recording
 from skattn.testing import check_architecture
 
 # torch computes the sinusoids in single precision.
@@ -274,6 +278,255 @@ def forecasting_checks():
 def test_contract_of_stepwise_decoding(check):
     """The built-in's own checks run in test_conformance, at the default decoding."""
     check(Transformer(decoding="autoregressive"))
+
+
+# Texts
+
+TOPICS = DataSpec("classification", "tokens", n_outputs=3, length=9, vocabulary_size=12)
+APART = DataSpec(
+    "translation", "tokens", length=9, vocabulary_size=12, target_vocabulary_size=14
+)
+SHARED = replace(APART, target_vocabulary_size=12, shared_vocabulary=True)
+TIED = Transformer(d_model=8, num_heads=2, num_layers=2, dropout=0.5)
+UNTIED = Transformer(d_model=6, num_heads=1, d_ff=5, tie_embeddings=False)
+TRANSLATIONS = [
+    pytest.param(params, data, id=f"{one}-{other}")
+    for one, params in (("tied", TIED), ("untied", UNTIED))
+    for other, data in (("apart", APART), ("shared", SHARED))
+]
+LENGTHS, TARGET_LENGTHS = np.array([9, 5, 1, 0]), np.array([3, 7, 1, 2])
+
+
+def sentences_of(data):
+    """Draw sentences, one of them empty, and the beginnings of their translations."""
+    rng = np.random.default_rng(0)
+    mask = np.arange(9) < LENGTHS[:, None]
+    tokens = rng.integers(6, data.vocabulary_size, size=(4, 9))
+    inputs = {"tokens": np.where(mask, tokens, 0), "mask": mask}
+    if data.task == "translation":
+        target = rng.integers(6, data.target_vocabulary_size, size=(4, 7))
+        target[:, 0] = SpecialToken.START
+        real = np.arange(7) < TARGET_LENGTHS[:, None]
+        inputs["target_tokens"] = np.where(real, target, 0)
+    return inputs
+
+
+def embed(state, name, codes):
+    """Look up vectors, scaled."""
+    table = state[f"{name}.weight"]
+    return table[codes] * math.sqrt(table.shape[1])
+
+
+@pytest.mark.parametrize(("params", "data"), TRANSLATIONS)
+def test_equation_of_a_translation(params, data):
+    module, inputs = build(params, data), sentences_of(data)
+    fused, explicit, records = run(module, inputs)
+    np.testing.assert_allclose(fused, explicit, atol=TOLERANCE)
+    state = weights_of(module)
+    names = [(r.layer, r.kind, r.queries, r.keys) for r in records]
+    assert names == [
+        ("encoder.0", "self", "tokens", "tokens"),
+        ("encoder.1", "self", "tokens", "tokens"),
+        ("decoder.0", "self", "target_tokens", "target_tokens"),
+        ("decoder.0", "cross", "target_tokens", "tokens"),
+        ("decoder.1", "self", "target_tokens", "target_tokens"),
+        ("decoder.1", "cross", "target_tokens", "tokens"),
+    ]
+    lengths = {"tokens": LENGTHS, "target_tokens": TARGET_LENGTHS}
+    for number in range(3):  # not the empty one
+        length, steps = LENGTHS[number], TARGET_LENGTHS[number]
+        source = embed(state, "source", inputs["tokens"][number, :length])
+        memory, weights = encode(state, params, source)
+        target = embed(state, "target", inputs["target_tokens"][number, :steps])
+        target = target + positions(0, steps, params.d_model)
+        h, decoder_weights = decode(state, params, target, memory, causal=True)
+        scores = linear(state, "head", h)
+        np.testing.assert_allclose(fused[number, :steps], scores, atol=TOLERANCE)
+        for record, expected in zip(records, weights + decoder_weights, strict=True):
+            got = record.weights[number, :, : lengths[record.queries][number]].numpy()
+            real = lengths[record.keys][number]
+            np.testing.assert_allclose(got[:, :, :real], expected, atol=TOLERANCE)
+            assert not got[:, :, real:].any()
+
+
+def test_equation_of_a_text():
+    module, inputs = build(TIED, TOPICS), sentences_of(TOPICS)
+    fused, explicit, records = run(module, inputs)
+    np.testing.assert_allclose(fused, explicit, atol=TOLERANCE)
+    state = weights_of(module)
+    assert [(r.layer, r.keys) for r in records] == [
+        ("encoder.0", "tokens"),
+        ("encoder.1", "tokens"),
+    ]
+    np.testing.assert_allclose(fused[3], state["head.linear.bias"])  # of no token
+    for number, length in enumerate(LENGTHS[:3]):
+        source = embed(state, "source", inputs["tokens"][number, :length])
+        memory, weights = encode(state, TIED, source)
+        scores = linear(state, "head.linear", memory.mean(axis=0))
+        np.testing.assert_allclose(fused[number], scores, atol=TOLERANCE)
+        for record, expected in zip(records, weights, strict=True):
+            got = record.weights[number, :, :length, :length].numpy()
+            np.testing.assert_allclose(got, expected, atol=TOLERANCE)
+
+
+def sentence_tensors_of(data):
+    return {name: torch.from_numpy(a) for name, a in sentences_of(data).items()}
+
+
+def write(module, state, target_tokens):
+    """Give the scores of one step after another."""
+    scores = []
+    for token in target_tokens.unbind(dim=1):
+        found, state = module.step(token, state)
+        scores.append(found)
+    return torch.stack(scores, dim=1), state
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize(("params", "data"), TRANSLATIONS)
+@torch.no_grad()
+def test_token_by_token_it_scores_the_same(params, data, masked):
+    module, inputs = build(params, data), sentence_tensors_of(data)
+    if not masked:
+        del inputs["mask"]
+    target = inputs.pop("target_tokens")
+    scores, _ = write(module, module.start(**inputs), target)
+    assert scores.isfinite().all()
+    torch.testing.assert_close(scores, module(**inputs, target_tokens=target))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [[0, 1, 2, 3], [1, 1, 3], [3, 2, 1, 0], [2], [0, 0, 0, 1, 2, 2]],
+    ids=str,
+)
+@pytest.mark.parametrize("masked", [True, False])
+@torch.no_grad()
+def test_rows_are_kept_repeated_and_dropped(masked, index):
+    module, inputs = build(TIED, APART), sentence_tensors_of(APART)
+    if not masked:
+        del inputs["mask"]
+    target, index = inputs.pop("target_tokens"), torch.tensor(index)
+    _, state = write(module, module.start(**inputs), target[:, :3])
+    scores, state = write(module, module.reorder(state, index), target[index, 3:5])
+    again = torch.arange(len(index)).flip(0)  # and once more, from what is left
+    last, _ = write(module, module.reorder(state, again), target[index][again, 5:])
+    inputs = {name: tensor[index] for name, tensor in inputs.items()}
+    expected = module(**inputs, target_tokens=target[index])
+    torch.testing.assert_close(scores, expected[:, 3:5])
+    torch.testing.assert_close(last, expected[again, 5:])
+
+
+@torch.no_grad()
+def test_hypotheses_of_a_sentence_share_what_was_read():
+    module, inputs = build(TIED, APART), sentence_tensors_of(APART)
+    target = inputs.pop("target_tokens")
+    twice = torch.tensor([0, 0, 1, 1])
+    state = module.reorder(module.start(**inputs), twice)
+    _, state = write(module, state, target)
+    swapped = module.reorder(state, torch.tensor([1, 0, 3, 3]))
+    before, after = (s.blocks[0] for s in (state, swapped))
+    assert after[2] is before[2]
+    assert after[3] is before[3]
+    assert torch.equal(after[0], before[0][[1, 0, 3, 3]])
+
+
+@torch.no_grad()
+def test_a_step_is_not_recorded():
+    module, inputs = build(TIED, APART), sentence_tensors_of(APART)
+    target = inputs.pop("target_tokens")
+    state, received = module.start(**inputs), []
+    with recording(received.append):
+        write(module, state, target)
+    assert not received
+
+
+@torch.no_grad()
+def test_a_token_changes_the_scores_of_its_position_and_of_later_ones():
+    module, inputs = build(TIED, APART), sentence_tensors_of(APART)
+    scores = module(**inputs)
+    for position in range(7):
+        changed = inputs["target_tokens"].clone()
+        changed[:, position] = (changed[:, position] + 1) % 14
+        moved = module(**{**inputs, "target_tokens": changed}) - scores
+        moved = moved.abs().amax(dim=(0, 2)) > 1e-6
+        assert moved.tolist() == [later >= position for later in range(7)]
+
+
+@torch.no_grad()
+def test_padding_of_the_source_has_no_say():
+    module, inputs = build(TIED, APART), sentence_tensors_of(APART)
+    changed = torch.where(inputs["mask"], inputs["tokens"], 7)
+    assert torch.equal(module(**{**inputs, "tokens": changed}), module(**inputs))
+
+
+@torch.no_grad()
+def test_without_a_translation_the_first_token_is_scored():
+    module, inputs = build(TIED, APART), sentence_tensors_of(APART)
+    started = inputs["target_tokens"][:, :1]
+    first = module(inputs["tokens"], inputs["mask"])
+    assert torch.equal(first, module(inputs["tokens"], inputs["mask"], started))
+
+
+def tied_weights(module):
+    """Tell whether head, target and source have the weights of each other."""
+    return (
+        module.head.weight is module.target.weight,
+        module.source.weight is module.target.weight,
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "data", "expected"),
+    [
+        (TIED, SHARED, (True, True)),
+        (TIED, APART, (True, False)),
+        (UNTIED, SHARED, (False, False)),
+    ],
+    ids=["all", "target", "none"],
+)
+def test_tied_weights_stay_tied(params, data, expected):
+    module = build(params, data)
+    assert tied_weights(module) == expected
+    file = io.BytesIO()
+    torch.save(module.state_dict(), file)
+    loaded = params.build(data).double().eval()
+    loaded.load_state_dict(torch.load(io.BytesIO(file.getvalue())))
+    copies = [copy.deepcopy(module), pickle.loads(pickle.dumps(module)), loaded]
+    inputs = sentence_tensors_of(data)
+    for other in copies:
+        assert tied_weights(other) == expected
+        with torch.no_grad():
+            assert torch.equal(other(**inputs), module(**inputs))
+            other.target.weight.add_(1.0)
+        assert torch.equal(other.head.weight, other.target.weight) == expected[0]
+        assert torch.equal(other.source.weight, other.target.weight) == expected[1]
+
+
+def test_embedded_tokens_are_dropped_while_training():
+    module = Transformer(dropout=0.9).build(TOPICS)
+    tokens = torch.full((1, 9), 7)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        seen = []
+        handle = module.encoder.register_forward_pre_hook(
+            lambda _, inputs: seen.append(inputs[0])
+        )
+        module.train()(tokens)
+        module.eval()(tokens)
+        handle.remove()
+    assert (seen[0] == 0).float().mean() > 0.7
+    assert not (seen[1] == 0).any()
+
+
+@pytest.mark.parametrize("value", [None, 1, "yes"])
+def test_embeddings_are_tied_or_not(value):
+    message = f"tie_embeddings={value!r} of Transformer must be True or False"
+    with pytest.raises(ValueError, match=message):
+        Transformer(tie_embeddings=value).build(APART)
+
+
+# Hyper-parameters
 
 
 @pytest.mark.parametrize("value", ["stepwise", "Direct", None, True])
