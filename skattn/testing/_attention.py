@@ -53,7 +53,7 @@ def check_weights(architecture: Architecture, case: Case) -> None:
         inputs = case.inputs(gaps=gaps)
         for record in _recorded(module, inputs)[1]:
             _check_sums(record, gaps)
-            if gaps and record.edge_index is None:
+            if gaps and record.weights.dim() == 4:
                 _check_masked_keys(record, inputs, case)
 
 
@@ -133,7 +133,7 @@ def _check_sums(record: Recorded, gaps: bool) -> None:
 def _check_masked_keys(record: Recorded, inputs: Inputs, case: Case) -> None:
     """Look up which keys are padded, and let real queries give them no weight."""
     masks = {axis: mask for axis, (_, mask) in _AXES.items() if mask in inputs}
-    real = torch.ones(record.weights.shape[0], record.weights.shape[2], dtype=bool)
+    real = torch.ones_like(record.weights[:, 0, :, 0], dtype=torch.bool)
     queries = inputs.get(masks.get(str(record.queries), ""), real)
     if queries.shape == real.shape:
         real = queries

@@ -423,10 +423,11 @@ class _Draw:
         return letters if mask is None else letters * mask[..., None]
 
     def _segments(self, mask: Tensor | None) -> Tensor:
-        """Begin a sentence at some tokens; the first sample has only one."""
+        """Begin a sentence at some tokens; only the last sample has a single one."""
         begins = self._integers(3, self.n, self.data.length) == 0
-        begins[:1] = False
-        begins[:, :1] = False
+        begins[:, self.data.length // 2] = True
+        begins[1:][-1:] = False
+        begins[:, 0] = False
         numbers = begins.cumsum(dim=1)
         return numbers if mask is None else numbers * mask
 

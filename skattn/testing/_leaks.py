@@ -109,7 +109,7 @@ def check_unobserved(architecture: Architecture, case: Case) -> None:
 
 
 def check_batch(architecture: Architecture, case: Case) -> None:
-    """Exchange all samples of a batch but the first, and run the first alone."""
+    """Exchange all samples of a batch but the first, and run each of them alone."""
     module = build(architecture, case.typical, stir=True)
     inputs, others = case.inputs(), case.inputs(seed=1)
     message = (
@@ -130,10 +130,16 @@ def check_batch(architecture: Architecture, case: Case) -> None:
         name: torch.cat([tensor[:1], others[name][1:]])
         for name, tensor in inputs.items()
     }
-    scores = _real(run(module, inputs)[:1], inputs, case)
-    _expect_same(scores, _real(run(module, mixed)[:1], inputs, case), message)
-    alone = {name: tensor[:1] for name, tensor in inputs.items()}
-    _expect_same(scores, _real(run(module, alone), alone, case), message)
+    scores = run(module, inputs)
+    _expect_same(
+        _real(scores[:1], inputs, case),
+        _real(run(module, mixed)[:1], inputs, case),
+        message,
+    )
+    for row in range(len(scores)):
+        alone = {name: tensor[row : row + 1] for name, tensor in inputs.items()}
+        expected = _real(scores[row : row + 1], alone, case)
+        _expect_same(expected, _real(run(module, alone), alone, case), message)
 
 
 def _only_graph(inputs: Inputs, graph: int) -> Inputs:

@@ -168,7 +168,7 @@ def check_generation(architecture: Architecture, case: Case) -> None:
     )
     for gaps in (True, False):
         drawn = case.inputs(gaps=gaps)
-        source = {name: drawn[name] for name in ("tokens", "mask") if name in drawn}
+        source = {n: t for n, t in drawn.items() if n in {"tokens", "mask"}}
         with torch.no_grad():
             _check_steps(module, source, target)
             for position in (0, 2):

@@ -1,4 +1,4 @@
-"""Two sound little architectures, and copies of them with one fault each."""
+"""Sound little architectures, and copies of them with one fault each."""
 
 import math
 import os
@@ -163,6 +163,214 @@ class SoundGraph(Sound):
         self.d_model = d_model
 
 
+class SoundTextNet(nn.Module):
+    """Tokens that are given a mean of all tokens, and a head."""
+
+    is_causal = False
+
+    def __init__(self, hyper, data):
+        super().__init__()
+        width = hyper.d_model
+        self.per_token = data.task in {"tagging", "token_prediction"}
+        self.words = nn.Embedding(data.vocabulary_size, width)
+        if data.character_vocabulary_size:
+            self.letters = nn.Embedding(data.character_vocabulary_size, width)
+        self.query = nn.Linear(width, 1, bias=False)
+        self.mix = nn.Linear(width, width)
+        self.head = nn.Linear(width, data.n_outputs)
+
+    def forward(self, tokens, mask=None, characters=None, segments=None):
+        h = self.embed(tokens, mask, characters, segments)
+        weights = self.weigh(self.query(h)[..., 0], mask)  # (batch, queries, tokens)
+        self.tell(weights)
+        pooled = weights @ h
+        h = h + pooled if self.per_token else pooled[:, 0]
+        return self.score(torch.tanh(self.mix(h)))
+
+    def embed(self, tokens, mask, characters, segments):
+        h = self.words(tokens)
+        h = h + self.positions(h, mask)
+        if characters is not None:
+            h = h + self.mean_letter(characters)
+        return torch.tanh(h + self.segment(tokens, segments))
+
+    def positions(self, h, mask):
+        return sinusoidal_positions(step_positions(h, mask), h.shape[-1])
+
+    def mean_letter(self, characters):
+        real = (characters != 0)[..., None]
+        total = (self.letters(characters) * real).sum(dim=2)
+        return total / real.sum(dim=2).clamp(min=1)
+
+    def segment(self, tokens, segments):
+        segments = torch.zeros_like(tokens) if segments is None else segments
+        return sinusoidal_positions(segments, self.words.embedding_dim)
+
+    def weigh(self, scores, mask):
+        length = scores.shape[1]
+        seen = torch.ones(length, length, dtype=torch.bool)
+        if self.is_causal and self.per_token:
+            seen = seen.tril()
+        seen = seen if self.per_token else seen[:1]
+        seen = seen.expand(len(scores), -1, -1)
+        seen = seen if mask is None else seen & mask[:, None]
+        return masked_softmax(scores[:, None].expand_as(seen), seen)
+
+    def tell(self, weights):
+        queries = "tokens" if self.per_token else "sample"
+        record(weights[:, None], layer="0", kind="self", queries=queries, keys="tokens")
+
+    def score(self, h):
+        return self.head(h)
+
+
+class SoundText(Sound):
+    """Nothing is wrong with it on texts."""
+
+    api_version = 1
+    name = "sound_text"
+    supports = {"tokens": {"classification", "tagging", "token_prediction"}}
+    consumes = ("mask", "characters", "segments")
+    search_space = {"d_model": Choice(8, 16)}
+    net = SoundTextNet
+
+    def __init__(self, d_model=32):
+        self.d_model = d_model
+
+
+class SoundCausalNet(SoundTextNet):
+    is_causal = True
+
+    def forward(self, tokens, mask=None):
+        return super().forward(tokens, mask)
+
+
+class SoundCausal(SoundText):
+    """Nothing is wrong with it where the next token is to be predicted."""
+
+    api_version = 1
+    name = "sound_causal"
+    supports = {"tokens": {"token_prediction"}}
+    consumes = ("mask",)
+    causal = True
+    net = SoundCausalNet
+
+
+class SoundPairNet(nn.Module):
+    """Two texts, each of them weighed by one learned query."""
+
+    def __init__(self, hyper, data):
+        super().__init__()
+        width = hyper.d_model
+        self.words = nn.Embedding(data.vocabulary_size, width)
+        self.query = nn.Linear(width, 1, bias=False)
+        self.mix = nn.Linear(2 * width, width)
+        self.head = nn.Linear(width, data.n_outputs)
+
+    def forward(self, tokens, other_tokens, mask=None, other_mask=None):
+        both = [
+            self.pool(tokens, mask, "tokens"),
+            self.pool(other_tokens, other_mask, "other_tokens"),
+        ]
+        return self.head(torch.tanh(self.mix(torch.cat(both, dim=1))))
+
+    def pool(self, tokens, mask, axis):
+        h = torch.tanh(self.words(tokens))
+        weights = masked_softmax(self.query(h)[..., 0], mask)
+        axes = {"queries": "sample", "keys": axis}
+        record(weights[:, None, None], layer=axis, kind="pooling", **axes)
+        return torch.einsum("bt,btd->bd", weights, h)
+
+
+class SoundPair(SoundText):
+    """Nothing is wrong with it on pairs of texts."""
+
+    api_version = 1
+    name = "sound_pair"
+    supports = {"pair": {"regression"}}
+    consumes = ("mask", "other_mask")
+    net = SoundPairNet
+
+
+class SoundTranslationNet(nn.Module):
+    """The sum of the tokens so far looks for its place in the source."""
+
+    def __init__(self, hyper, data):
+        super().__init__()
+        self.width = hyper.d_model
+        self.words = nn.Embedding(data.vocabulary_size, self.width)
+        self.targets = nn.Embedding(data.target_vocabulary_size, self.width)
+        self.query = nn.Linear(self.width, self.width)
+        self.mix = nn.Linear(2 * self.width, self.width)
+        self.head = nn.Linear(self.width, data.target_vocabulary_size)
+
+    def forward(self, tokens, mask=None, target_tokens=None):
+        state = self.start(tokens, mask)
+        places = torch.arange(target_tokens.shape[1])
+        total = self.add_up(self.embed(target_tokens, places))
+        return self.look(total, state, self.tell)
+
+    def start(self, tokens, mask=None):
+        h = self.words(tokens)
+        h = torch.tanh(h + sinusoidal_positions(step_positions(h, mask), self.width))
+        total = torch.zeros_like(h[:, 0])
+        return {"memory": h, "mask": mask, "total": total, "count": torch.tensor([0])}
+
+    def step(self, target_tokens, state):
+        h = self.embed(target_tokens[:, None], state["count"])[:, 0]
+        state = {**state, "total": state["total"] + h, "count": state["count"] + 1}
+        return self.look(state["total"][:, None], state)[:, 0], state
+
+    def reorder(self, state, index):
+        mask = None if state["mask"] is None else state["mask"][index]
+        rows = {name: state[name][index] for name in ("memory", "total")}
+        return {**state, **rows, "mask": mask}
+
+    def embed(self, target_tokens, places):
+        h = self.targets(target_tokens)
+        return h * (1 + sinusoidal_positions(places, self.width))
+
+    def add_up(self, h):
+        return h.cumsum(dim=1)
+
+    def look(self, total, state, tell=None):
+        q = torch.tanh(self.query(total))
+        weights = masked_softmax(q @ state["memory"].mT, self.seen(state))
+        if tell is not None:
+            tell(weights)
+        h = torch.cat([q, weights @ state["memory"]], dim=-1)
+        return self.score(torch.tanh(self.mix(h)))
+
+    def seen(self, state):
+        return None if state["mask"] is None else state["mask"][:, None]
+
+    def tell(self, weights):
+        axes = {"queries": "target_tokens", "keys": "tokens"}
+        record(weights[:, None], layer="0", kind="cross", **axes)
+
+    def score(self, h):
+        return self.head(h)
+
+
+class SoundTranslation(SoundText):
+    """Nothing is wrong with its translations."""
+
+    api_version = 1
+    name = "sound_translation"
+    supports = {"tokens": {"translation"}}
+    consumes = ("mask", "target_tokens")
+    net = SoundTranslationNet
+
+
+ALL_SOUND = (
+    Sound,
+    SoundGraph,
+    SoundText,
+    SoundCausal,
+    SoundPair,
+    SoundTranslation,
+)
+
 # (class, the checks that have to fail, whether others may too, what a message says)
 FAULTS = []
 
@@ -173,7 +381,9 @@ def fault(*checks, says, spreads=False):
     def note(cls):
         if issubclass(cls, nn.Module):
             name = cls.__name__.removesuffix("Net")
-            parent = Sound if issubclass(cls, SoundNet) else SoundGraph
+            # Those that are derived from another's net come behind it.
+            parents = [sound for sound in ALL_SOUND if issubclass(cls, sound.net)]
+            parent = parents[-1] if parents else SoundGraph
             for part, sound in (("layer", SoundLayer), ("pooling", SoundPooling)):
                 if issubclass(cls, sound):
                     cls = type(f"{name}Net", (SoundGraphNet,), {part: cls})
@@ -653,3 +863,180 @@ class ForgetsBatch(SoundGraph):
     supports = {"graph": {"regression"}}
     consumes = ("edge_attr",)
     net = WithoutBatchNet
+
+
+@fault("padding", "lengths", "weights", says="hand mask to it")
+class LeaksWordsNet(SoundTextNet):
+    def weigh(self, scores, mask):
+        return super().weigh(scores, None)
+
+
+@fault("lengths", says="more positions are padded")
+class CountsNoLettersNet(SoundTextNet):
+    def mean_letter(self, characters):
+        return self.letters(characters).mean(dim=2)
+
+
+@fault("batch", says="other samples of its batch")
+class ScalesSegmentsNet(SoundTextNet):
+    def segment(self, tokens, segments):
+        if segments is not None:
+            segments = segments / segments.max().clamp(min=1)
+        return super().segment(tokens, segments)
+
+
+@fault("codes", says="No score depends on segments: use it, or take it out of consumes")
+class IgnoresSegmentsNet(SoundTextNet):
+    def segment(self, tokens, segments):
+        return super().segment(tokens, None)
+
+
+@fault("left_out_tensors", says="segments=None differ from those where .* all 0")
+class WithoutSegmentsNet(SoundTextNet):
+    def segment(self, tokens, segments):
+        return super().segment(tokens, segments) if segments is not None else 0
+
+
+@fault("longer_texts", says=r"raised .* data\.length=7 tells of", spreads=True)
+class LooksUpPositionsNet(SoundTextNet):
+    def __init__(self, hyper, data):
+        super().__init__(hyper, data)
+        self.places = nn.Embedding(data.length, hyper.d_model)
+
+    def positions(self, h, mask):
+        return self.places(torch.arange(h.shape[1]))
+
+
+@fault("longer_texts", says=r"of shape \(6, 7, 3\), not \(6, 21, 3\)", spreads=True)
+class CutsTextsNet(SoundTextNet):
+    def __init__(self, hyper, data):
+        super().__init__(hyper, data)
+        self.length = data.length
+
+    def forward(self, tokens, mask=None, characters=None, segments=None):
+        given = [tokens, mask, characters, segments]
+        cut = [each if each is None else each[:, : self.length] for each in given]
+        return super().forward(*cut)
+
+
+@fault("shapes", says="not finite.*masked_softmax", spreads=True)
+class NeedsWordsNet(SoundTextNet):
+    def weigh(self, scores, mask):
+        weights = super().weigh(scores, mask)
+        return weights / weights.sum(dim=-1, keepdim=True)
+
+
+@fault("both_sides", says="from both sides. Write causal = True")
+class LooksBackNet(SoundTextNet):
+    is_causal = True
+
+
+@fault("pretraining", says="has no head: give this name to its last learned map")
+class NamesHeadOtherwiseNet(SoundTextNet):
+    def __init__(self, hyper, data):
+        super().__init__(hyper, data)
+        self.last = self.head
+        del self.head
+
+    def score(self, h):
+        return self.last(h)
+
+
+@fault("pretraining", says="is lost to classification.*names and shapes: mix.bias")
+class WiderInPretrainingNet(SoundTextNet):
+    def __init__(self, hyper, data):
+        if data.task == "token_prediction":
+            hyper = type(hyper)(2 * hyper.d_model)
+        super().__init__(hyper, data)
+
+
+@fault("overfits", says="by heart")
+class CannotTagNet(SoundTextNet):
+    def score(self, h):
+        return 0.01 * super().score(h)
+
+
+@fault("future", says="positions? of tokens change.*Or write causal = False")
+class PeeksAheadNet(SoundCausalNet):
+    is_causal = False
+
+
+@fault("padding", "lengths", "weights", says="hand other_mask to it")
+class LeaksOtherNet(SoundPairNet):
+    def pool(self, tokens, mask, axis):
+        return super().pool(tokens, mask if axis == "tokens" else None, axis)
+
+
+@fault("padding", "lengths", says="with the values of padded positions")
+class NeedsBothMasksNet(SoundPairNet):
+    def forward(self, tokens, other_tokens, mask=None, other_mask=None):
+        if mask is None or other_mask is None:
+            mask = other_mask = None
+        return super().forward(tokens, other_tokens, mask, other_mask)
+
+
+@fault("future", "generation", says="of target_tokens change .* be causal")
+class SeesTheWholeTargetNet(SoundTranslationNet):
+    def add_up(self, h):
+        return h.cumsum(dim=1) + 0.1 * h.sum(dim=1, keepdim=True)
+
+
+@fault("alignment", says="which is the alignment of a translation; there are .*self")
+class NamesAlignmentOtherwiseNet(SoundTranslationNet):
+    def tell(self, weights):
+        axes = {"queries": "target_tokens", "keys": "tokens"}
+        record(weights[:, None], layer="0", kind="self", **axes)
+
+
+@fault("generation", says=r"lacks step, reorder: .* Add start\(tokens, mask=None\)")
+class TakesNoStepsNet(SoundTranslationNet):
+    step = None
+    reorder = None
+
+
+@fault("generation", says="One step after another gives .* positions that begin anew")
+class BeginsAnewNet(SoundTranslationNet):
+    def step(self, target_tokens, state):
+        return super().step(target_tokens, {**state, "count": 0 * state["count"]})
+
+
+@fault("generation", says="padded source tokens that the state forgets to mask")
+class ForgetsTheMaskNet(SoundTranslationNet):
+    def step(self, target_tokens, state):
+        return super().step(target_tokens, {**state, "mask": None})
+
+
+@fault("generation", says=r"After 2 steps, reorder\(state, \[5, 0, 0, 2\]\) and")
+class ReordersHalfNet(SoundTranslationNet):
+    def reorder(self, state, index):
+        new = super().reorder(state, index)
+        if len(index) <= len(state["total"]):
+            new["total"] = state["total"][: len(index)]
+        return new
+
+
+@fault("generation", says="A state that is used twice .* must return a new state")
+class WritesToTheStateNet(SoundTranslationNet):
+    def step(self, target_tokens, state):
+        scores, new = super().step(target_tokens, state)
+        state["total"].copy_(new["total"])
+        return scores, {**new, "total": new["total"].clone()}
+
+
+@fault("generation", says="step records the layer '0': it must record nothing")
+class RecordsStepsNet(SoundTranslationNet):
+    def look(self, total, state, tell=None):
+        return super().look(total, state, self.tell)
+
+
+@fault("generation", says=r"step returned .*\(6, 1, 9\) for tokens of shape \(6,\)")
+class KeepsTheStepNet(SoundTranslationNet):
+    def step(self, target_tokens, state):
+        scores, state = super().step(target_tokens, state)
+        return scores[:, None], state
+
+
+@fault("overfits", says="by heart")
+class CannotTranslateNet(SoundTranslationNet):
+    def score(self, h):
+        return 0.01 * super().score(h)

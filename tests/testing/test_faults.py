@@ -3,7 +3,17 @@
 import re
 
 import pytest
-from _faulty import FAULTS, Sound, SoundGraph, SoundGraphNet, SoundLayer
+from _faulty import (
+    FAULTS,
+    Sound,
+    SoundCausal,
+    SoundGraph,
+    SoundGraphNet,
+    SoundLayer,
+    SoundPair,
+    SoundText,
+    SoundTranslation,
+)
 
 from skattn.nn import node_dropout
 from skattn.testing import check_architecture, run_checks
@@ -42,6 +52,27 @@ def test_a_sound_architecture_for_graphs_passes():
     for check in ("direction", "sparse", "layers"):
         assert f"nodes-classification/{check}" in names
         assert f"graph-regression/{check}" not in names
+
+
+@pytest.mark.parametrize(
+    "cls", [SoundText, SoundCausal, SoundPair, SoundTranslation], ids=lambda c: c.name
+)
+def test_a_sound_architecture_for_texts_passes(cls):
+    results = list(run_checks(cls(), ecosystem=False))
+    assert [result for result in results if not result.passed] == []
+    names = {result.name for result in results}
+    generates, predicts = (
+        task in cls.supports.get("tokens", ())
+        for task in ("translation", "token_prediction")
+    )
+    for case in {name.partition("/")[0] for name in names if "/" in name}:
+        assert f"{case}/longer_texts" in names
+    for check in ("generation", "alignment"):
+        assert (f"tokens-translation/{check}" in names) == generates
+    prediction = "tokens-token_prediction"
+    assert (f"{prediction}/pretraining" in names) == predicts
+    assert (f"{prediction}/both_sides" in names) == (predicts and not cls.causal)
+    assert (f"{prediction}/future" in names) == cls.causal
 
 
 class DroppingLayer(SoundLayer):
