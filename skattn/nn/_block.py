@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from skattn.nn._attention import MultiheadAttention
+from skattn.nn._attention import MultiheadAttention, fused_attention
 from skattn.nn._dropout import LeanDropout
 from skattn.nn._recording import Axis
 
@@ -67,10 +66,10 @@ class EncoderBlock(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(d_model, d_ff),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            LeanDropout(dropout),
             nn.Linear(d_ff, d_model),
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = LeanDropout(dropout)
 
     def forward(
         self,
@@ -272,10 +271,10 @@ class _SteppedAttention(MultiheadAttention):
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     ) -> Tensor:
         """Let `query` (batch, queries, d_model) attend to projected keys."""
-        heads = functional.scaled_dot_product_attention(
+        heads = fused_attention(
             self._split(self.project_query(query)),
             key,
             value,
-            attn_mask=None if mask is None else mask[:, None, None],
+            None if mask is None else mask[:, None, None],
         )  # (batch, heads, queries, d_head)
         return self.project_out(heads.transpose(1, 2).flatten(2))
