@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 SENTENCE_END = re.compile(
     r"[.!?](?:\s*[.!?])*[\"'”\u2019»)\]]*\s+|[\n\r\x0b\f\x85\u2028\u2029]\s*"
@@ -99,7 +98,9 @@ def _fault(text: Any) -> tuple[type[Exception], str] | None:
         return TypeError, (
             "a bytes object, not a string. Decode it, as in text.decode('utf-8')."
         )
-    if pd.api.types.is_scalar(text) and pd.isna(text):
+    is_nan = isinstance(text, float) and text != text
+    # The last is pandas.NA, without an import.
+    if text is None or is_nan or type(text).__name__ == "NAType":
         return TypeError, (
             f"{text!r}, not a string. Fill in '' for an empty text, or drop the row."
         )

@@ -36,7 +36,9 @@ KINDS = {
 }
 
 
-class TokenEncoder(TransformerMixin, BaseEstimator):
+class TokenEncoder(  # type: ignore[call-arg]
+    TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+):
     """Encode texts as the numbers of their tokens.
 
     The vocabulary is learnt from the training texts alone. Its first six entries are
