@@ -27,8 +27,10 @@ class AttentionTagger(SupervisedEstimator):
         ``"tener"`` sees characters too.
     token_encoder : TokenEncoder or None, default=None
         How tokens become codes, one each: its ``model`` is ``"word"``, and its
-        ``max_length`` is not used. A copy is fitted. None stands for
-        ``TokenEncoder("word", min_frequency=2)``.
+        ``max_length`` is not used. A copy is fitted to the different sentences of `X`.
+        None stands for ``TokenEncoder("word", min_frequency=2)``, so that tokens which
+        occur once show how unknown ones are to be read; where none occurs twice, all
+        are known.
     crf : bool, default=True
         Learn which tags follow each other, by a linear-chain conditional random field
         on the scores of the architecture. If False, each tag has a loss of its own.
@@ -138,7 +140,7 @@ class AttentionTagger(SupervisedEstimator):
 
     _task = "tagging"
     _constraints: ClassVar[dict[str, list[Any]]] = {
-        "token_encoder": [object],  # `_make_encoder` says what it takes
+        "token_encoder": [object],  # `WordEncoder` says what it takes
         "crf": ["boolean"],
         "tag_scheme": [StrOptions({"auto", *SCHEMES}), None],
     }
@@ -340,16 +342,7 @@ class AttentionTagger(SupervisedEstimator):
         return TagTarget(self.tag_scheme, self.crf)
 
     def _make_encoder(self, input: str, architecture: Any) -> WordEncoder:
-        from skattn.text import TokenEncoder
-
-        given = self.token_encoder
-        if given is None:
-            given = TokenEncoder("word", min_frequency=2)
-        if not isinstance(given, TokenEncoder):
-            raise TypeError(
-                f"token_encoder={given!r} must be a skattn.text.TokenEncoder or None."
-            )
-        return WordEncoder(given, architecture)
+        return WordEncoder(self.token_encoder, architecture)
 
     def _make_blueprint(self, architecture: Any, data: DataSpec, has_skip: bool) -> Any:
         from skattn._engine._crf import ChainBlueprint
@@ -357,6 +350,9 @@ class AttentionTagger(SupervisedEstimator):
         if not self.crf:
             return super()._make_blueprint(architecture, data, has_skip)
         return ChainBlueprint(architecture, data, self.precision, has_skip)
+
+    def _starts_linear(self, *_: Any) -> bool:
+        return False
 
     def _check_rows(
         self, X: Any, y: Any, sample_weight: Any, encoder: Any, target: Any
@@ -375,7 +371,7 @@ class AttentionTagger(SupervisedEstimator):
         """Set what can be read off a fitted tagger."""
         self.classes_ = self._target.classes
         self.tag_scheme_ = self._target.scheme
-        self.token_encoder_ = self._encoder.token_encoder
+        self.token_encoder_ = self._encoder.token_encoder_
         return self
 
     def _read(

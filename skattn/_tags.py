@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -132,20 +132,16 @@ def find_scheme(y: Iterable[Sequence[Any]]) -> str | None:
     """
     y = list(y)
     labels = {tag for tags in y for tag in tags}
-    if labels <= {OUTSIDE} or not all(map(_has_prefix, labels)):
+    if (likely := _scheme_of_prefixes(labels)) is None:
         return None
-    first = ""
-    for scheme, prefixes in SCHEMES.items():
-        if not {tag[0] for tag in labels} <= {*prefixes, _AGAIN, OUTSIDE}:
-            continue
-        if (fault := _first_fault(y, scheme)) is None:
+    for scheme in (likely, "IOB1"):
+        if _first_fault(y, scheme) is None:
             return scheme
-        first = first or f" {fault}"
     raise ValueError(
         f"y has tags with prefixes, as {max(labels, key=len)!r}, but keeps to none of "
-        f"the schemes {', '.join(SCHEMES)}.{first} Name the scheme in tag_scheme, "
-        "by which such a tag is read as the beginning of an entity, or set "
-        "tag_scheme=None to take all tags as mere labels."
+        f"the schemes {', '.join(SCHEMES)}. {_first_fault(y, likely)} Name the scheme "
+        "in tag_scheme, by which such a tag is read as the beginning of an entity, or "
+        "set tag_scheme=None to take all tags as mere labels."
     )
 
 
@@ -153,6 +149,15 @@ def _has_prefix(tag: Any) -> bool:
     return isinstance(tag, str) and (
         tag == OUTSIDE or (len(tag) > 2 and tag[0] in "BIESLU" and tag[1] == "-")
     )
+
+
+def _scheme_of_prefixes(labels: Set[Any]) -> str | None:
+    """Find the first scheme that has the prefixes of some tags."""
+    if labels <= {OUTSIDE} or not all(map(_has_prefix, labels)):
+        return None
+    letters = {tag[0] for tag in labels} - {OUTSIDE}
+    fitting = (name for name, each in SCHEMES.items() if letters <= {*each, _AGAIN})
+    return next(fitting, None)
 
 
 def _first_fault(y: Iterable[Sequence[str]], scheme: str) -> str | None:
@@ -250,7 +255,7 @@ class TagTarget:
             labels |= set(self.check([all_classes])[0])
         self.scheme = self.tag_scheme
         if self.tag_scheme == "auto":
-            self.scheme = find_scheme(y)
+            self.scheme = find_scheme(y) or _scheme_of_prefixes(labels)
         if self.scheme is not None:
             self._check_prefixes(labels)
             self.kinds = sorted({tag[2:] for tag in labels} - {""})

@@ -191,6 +191,13 @@ def test_announced_classes_are_known():
         target.encode(target.check([["B-ORG"]]))
 
 
+def test_announced_classes_tell_the_scheme_of_sentences_without_entities():
+    for tags, scheme in [(["B-X"], "IOB2"), (["S-X"], "IOBES"), (["X"], None)]:
+        target = TagTarget("auto", crf=True)
+        target.learn(target.check([["O", "O"]]), ["O", *tags])
+        assert target.scheme == scheme
+
+
 def test_single_tag_is_refused():
     target = TagTarget("auto", crf=True)
     with pytest.raises(ValueError, match="one tag, 'O'; a tagger needs at least two"):

@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from skattn._architecture import Architecture
 from skattn._inputs._translations import digests
+from skattn.text import TokenEncoder
 from skattn.text._characters import CharacterCodes
 
 
@@ -18,29 +19,23 @@ class WordEncoder:
 
     Parameters
     ----------
-    token_encoder : TokenEncoder
-        Copied, and fitted by `learn`; each token has one code, whatever its
-        ``max_length`` is.
+    token_encoder : TokenEncoder or None
+        A tagger's parameter.
     architecture : Architecture
         Its ``consumes`` tell what is wanted.
+
+    Attributes
+    ----------
+    token_encoder_ : TokenEncoder
+        Fitted by `learn`.
     """
 
     input = "tokens"
     n_features_in = 1
 
     def __init__(self, token_encoder: Any, architecture: Architecture) -> None:
-        self.token_encoder = clone(token_encoder)
+        self.token_encoder = token_encoder
         self.consumes = frozenset(architecture.consumes)
-        if token_encoder.model != "word" or token_encoder.kind not in (
-            "auto",
-            "tokens",
-        ):
-            raise ValueError(
-                f"{token_encoder!r} does not give one code to each token, but each has "
-                "a tag. Use TokenEncoder('word', kind='tokens', ...)."
-            )
-        # No token is a turn of a dialogue, nor is one lost.
-        self.token_encoder.set_params(kind="tokens", max_length=None)
 
     @staticmethod
     def check(X: Any) -> np.ndarray:
@@ -102,12 +97,35 @@ class WordEncoder:
         content : dict of str to ndarray
             As `read` gives it.
         """
-        self.token_encoder.fit(X)
+        # To repeat a sentence is to weigh it, which makes no token more frequent.
+        distinct = list({tuple(sentence): sentence for sentence in X}.values())
+        self.token_encoder_ = self._make_token_encoder(distinct).fit(distinct)
         self.length = max(map(len, X))
         self.characters = None
         if "characters" in self.consumes:
             self.characters = CharacterCodes().fit(X)
         return self.read(X)
+
+    def _make_token_encoder(self, sentences: list[list[str]]) -> TokenEncoder:
+        if self.token_encoder is None:
+            encoder = TokenEncoder("word", kind="tokens", min_frequency=2)
+            try:  # what occurs once shows the net how to read unknown tokens
+                return encoder.fit(sentences)
+            except ValueError:
+                return encoder.set_params(min_frequency=1)
+        if not isinstance(self.token_encoder, TokenEncoder):
+            raise TypeError(
+                f"token_encoder={self.token_encoder!r} must be a "
+                "skattn.text.TokenEncoder or None."
+            )
+        encoder = clone(self.token_encoder)
+        if encoder.model != "word" or encoder.kind not in ("auto", "tokens"):
+            raise ValueError(
+                f"token_encoder={encoder!r} does not give one code to each token, but "
+                "each has a tag. Use TokenEncoder('word', kind='tokens', ...)."
+            )
+        # No token is a turn of a dialogue, nor is one lost.
+        return encoder.set_params(kind="tokens", max_length=None)
 
     def read(self, X: np.ndarray) -> dict[str, np.ndarray]:
         """Number the tokens.
@@ -122,11 +140,11 @@ class WordEncoder:
         content : dict of str to ndarray of objects of shape (n,)
             The tensors of the contract, and ``words``, the tokens themselves.
         """
-        content = {"words": X, "tokens": self.token_encoder.transform(X)}
+        content = {"words": X, "tokens": self.token_encoder_.transform(X)}
         if self.characters is not None:
             content["characters"] = self.characters.transform(X.tolist())
         if "segments" in self.consumes:
-            content["segments"] = self.token_encoder.segments(X)
+            content["segments"] = self.token_encoder_.segments(X)
         return content
 
     @staticmethod
@@ -186,7 +204,7 @@ class WordEncoder:
         return {
             "input": "tokens",
             "length": self.length,
-            "vocabulary_size": self.token_encoder.vocabulary_size_,
+            "vocabulary_size": self.token_encoder_.vocabulary_size_,
             "character_vocabulary_size": n_characters,
         }
 
