@@ -20,9 +20,9 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]", "[SEP]", "[MASK]")
 
 # Stands for the space in front of a word, as in SentencePiece.
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-# Numbers, words with their apostrophes, dots or dashes in a row, other marks by one.
+# Numbers with dots, words with their apostrophes, dots or dashes in a row, other marks by one.
 APOSTROPHE = "['\N{RIGHT SINGLE QUOTATION MARK}]"
-WORD = rf"\d+(?:[.,]\d+)*|\w+(?:{APOSTROPHE}\w+)*|\.{{2,}}|-{{2,}}|[^\w\s]"
+WORD = rf"\d+(?:[.,]\d+)+|\w+(?:{APOSTROPHE}\w+)*|\.{{2,}}|-{{2,}}|[^\w\s]"
 # A word or a row of marks, with the space in front of it.
 PIECE = rf"{SPACE}?(?:\w+|[^\w{SPACE}]+)|{SPACE}"
 

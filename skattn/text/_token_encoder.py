@@ -52,8 +52,10 @@ class TokenEncoder(  # type: ignore[call-arg]
         words than those of the vocabulary become unknown. ``"bpe"``: parts of words by
         byte-pair encoding; of unseen words, only unseen characters become unknown, and
         `inverse_transform` gives all other text back as it was, but for white space.
-        ``"wordpiece"``: parts of words as of BERT; a word with an unseen character
-        becomes unknown as a whole. ``"character"``: characters.
+        ``"wordpiece"``: parts of words as of BERT; a word that has a character unseen
+        at the beginning or inside of words, or more than 100 of them, becomes unknown
+        as a whole. ``"character"``: characters. For languages without spaces, take
+        ``"bpe"`` or ``"character"``.
     vocabulary_size : int, default=30000
         Most tokens of the vocabulary, the six special ones among them. Words and
         characters are kept by their frequency. For ``"bpe"`` and ``"wordpiece"`` it
@@ -68,7 +70,7 @@ class TokenEncoder(  # type: ignore[call-arg]
         Whether to ignore accents.
     max_length : int or None, default=None
         Most tokens of a text; what is behind is cut, with a warning that says how much.
-        ``None``: all of them.
+        ``None`` keeps all of them.
     kind : {"auto", "text", "tokens", "turns"}, default="auto"
         What the texts are. ``"text"``: strings. ``"tokens"``: lists of tokens, which
         are not split further by ``"word"``. ``"turns"``: dialogues, as lists of
@@ -92,7 +94,8 @@ class TokenEncoder(  # type: ignore[call-arg]
 
     Notes
     -----
-    Texts are brought into Unicode's form NFC. A separator follows each turn. The
+    Texts are brought into Unicode's form NFC. A separator follows each turn. A token
+    of a token list that is spelt like a special one is unknown to ``"word"``. The
     library's threads are not used, so that encoders work in forked processes; the same
     texts give the same vocabulary in any order.
 
@@ -306,7 +309,7 @@ class TokenEncoder(  # type: ignore[call-arg]
 
         Parameters
         ----------
-        X : sequence of integer arrays, of shape (n,) or (n, length)
+        X : sequence of int arrays, of shape (n,) or (n, length)
             Codes of each text, padded or not.
 
         Returns
