@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Set
 from functools import partial
@@ -145,20 +144,18 @@ class Checkpoint(Callback):
             "fingerprint": self.fingerprint_,
             **_collect(net, samples),
         }
-        descriptor, unfinished = tempfile.mkstemp(
-            dir=path.parent, prefix=path.name, suffix=".tmp"
-        )
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with unfinished.open("wb") as file:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(unfinished, path)
+            unfinished.replace(path)
         except KeyboardInterrupt:
             net.interrupted_ = True  # else it passes for early stopping
             raise
         finally:
-            Path(unfinished).unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
 
 
 def in_part(callbacks: list[Any] | None, part: str) -> list[Any] | None:
