@@ -20,7 +20,7 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]", "[SEP]", "[MASK]")
 
 # Stands for the space in front of a word, as in SentencePiece.
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-# Numbers with dots, words with their apostrophes, dots or dashes in a row, other marks by one.
+# Numbers with dots, words with apostrophes, dots or dashes in a row, single marks.
 APOSTROPHE = "['\N{RIGHT SINGLE QUOTATION MARK}]"
 WORD = rf"\d+(?:[.,]\d+)+|\w+(?:{APOSTROPHE}\w+)*|\.{{2,}}|-{{2,}}|[^\w\s]"
 # A word or a row of marks, with the space in front of it.
