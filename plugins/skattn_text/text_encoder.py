@@ -24,28 +24,29 @@ from skattn.nn import (
 class TextEncoder(Architecture):
     r"""Bidirectional Transformer encoder, as BERT.
 
-    .. math:: H_0 = \mathrm{LN}([c; \sqrt{d}\, E_{w_1}; \dots; \sqrt{d}\, E_{w_n}] + P
-              + S), \quad H_l = \mathrm{Block}_l(H_{l-1}), \quad
-              \tilde H = \mathrm{LN}(H_L)
+    .. math:: H_0 = [c; E_{w_1}; \dots; E_{w_n}] + P / \sqrt{d} + S, \quad
+              H_l = \mathrm{Block}_l(H_{l-1})
 
-    with the embedding :math:`E`, an extra token :math:`c` in front, positions
-    :math:`P`, and segments :math:`S` of a pair. Of a pair one sequence is made,
+    with the embedding :math:`E` of standard deviation :math:`1 / \sqrt{d}`, an extra
+    token :math:`c` in front, positions :math:`P`, and segments :math:`S` of a pair. Of
+    a pair one sequence is made,
 
     .. math:: c,\ a_1, \dots, a_n,\ \mathrm{separator},\ b_1, \dots, b_m,
 
     in which all tokens up to the separator are of the first segment. What is read:
 
-    - classification and regression: a linear map of :math:`\tanh(W \bar h + b)`, where
-      :math:`\bar h` is :math:`\tilde H_c`, or the mean of :math:`\tilde H` over all
-      tokens; see `pooling`.
-    - tags: a linear map of each token's :math:`\tilde H_t`.
-    - masked tokens: :math:`E\, \mathrm{LN}(\mathrm{GELU}(W \tilde H_t + b)) + b'`,
-      with the embedding as the last map.
+    - classification and regression: a linear map of :math:`\tanh(W\,
+      \mathrm{LN}(\bar h) + b)`, where :math:`\bar h` is the mean of :math:`H_L` over
+      all tokens, or its row of :math:`c`; see `pooling`.
+    - tags: a linear map of each token's :math:`\mathrm{LN}(h_t)`.
+    - masked tokens: :math:`E\, \mathrm{LN}(\mathrm{GELU}(W\, \mathrm{LN}(h_t) + b)) +
+      b'`, with the embedding as the last map.
 
     Positions are sinusoids, so that texts may be longer than those of the training;
     BERT's are learned. The blocks are pre-norm with ReLU (`skattn.nn.EncoderBlock`),
-    BERT's post-norm with GELU. Pretraining predicts masked tokens; there is no
-    prediction of the next sentence.
+    BERT's post-norm with GELU. Embedded tokens are not normalised: a word that is rare
+    in a few training texts stays as small as it began, and does not drown the others.
+    Pretraining predicts masked tokens; there is no prediction of the next sentence.
 
     Parameters
     ----------
@@ -154,8 +155,7 @@ class _Encoder(nn.Module):
         self.tokens = Tokens(data, width)
         self.drop_words = WordDropout(params.word_dropout)
         self.cls = nn.Parameter(torch.empty(width))
-        nn.init.normal_(self.cls)
-        self.norm_embedding = nn.LayerNorm(width)
+        nn.init.normal_(self.cls, std=width**-0.5)
         self.embedding_dropout = LeanDropout(params.embedding_dropout)
         self.blocks = nn.ModuleList(
             EncoderBlock(
@@ -174,16 +174,16 @@ class _Encoder(nn.Module):
     def embed(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """Embed codes (batch, length), behind the extra token."""
         h = self.tokens(self.drop_words(tokens), mask=mask)
-        h = h * h.shape[-1] ** 0.5
         return torch.cat([self.cls.expand(len(h), 1, -1), h], dim=1)
 
     def encode(self, h: Tensor, mask: Tensor | None) -> Tensor:
         """Transform tokens (batch, 1 + length, d_model)."""
-        h = h + sinusoidal_positions(step_positions(h, mask), h.shape[-1])
-        h = self.embedding_dropout(self.norm_embedding(h))
+        width = h.shape[-1]
+        positions = sinusoidal_positions(step_positions(h, mask), width)
+        h = self.embedding_dropout(h + positions * width**-0.5)
         for block in self.blocks:
             h = block(h, mask)
-        return self.norm(h)
+        return h
 
 
 class _Pooled(_Encoder):
@@ -202,7 +202,7 @@ class _Pooled(_Encoder):
         """Transform tokens (batch, 1 + length, d_model) and read them."""
         h = self.encode(h, mask)
         pooled = masked_mean(h, mask) if self.reads_all else h[:, 0]
-        return self.head(self.dropout(self.pool(pooled).tanh()))
+        return self.head(self.dropout(self.pool(self.norm(pooled)).tanh()))
 
 
 class _OfText(_Pooled):
@@ -218,7 +218,7 @@ class _OfPair(_Pooled):
     def __init__(self, params: TextEncoder, data: DataSpec) -> None:
         super().__init__(params, data, ("tokens", "separator", "other_tokens"))
         self.segments = nn.Parameter(torch.empty(2, params.d_model))
-        nn.init.normal_(self.segments)
+        nn.init.normal_(self.segments, std=params.d_model**-0.5)
 
     def forward(
         self,
@@ -255,10 +255,11 @@ class _OfTokens(_Encoder):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute raw scores; see `Architecture`."""
-        h = self.encode(self.embed(tokens, mask), _behind_cls(mask))[:, 1:]
+        h = self.encode(self.embed(tokens, mask), _behind_cls(mask))
+        h = self.norm(h[:, 1:])  # (batch, length, d_model)
         if self.transform is not None:
             return self.head(self.transform(h))
-        return self.head(self.dropout(h))  # (batch, length, n_outputs)
+        return self.head(self.dropout(h))
 
 
 def _behind_cls(mask: Tensor | None) -> Tensor | None:
