@@ -17,9 +17,11 @@ import imports
 import intervals
 import long_horizon
 import m4
+import multi30k
 import overhead
 import panels
 import tables
+import transformer_xl
 from _results import Results, as_markdown
 
 START, END = "<!-- numbers -->", "<!-- end of numbers -->"
@@ -38,13 +40,16 @@ TITLES = {
     "airline": ("Airline, last 36 months held out", airline),
     "cora": ("Cora, the public split", cora),
     "graph_scale": ("Graphs up to a million nodes", graph_scale),
+    "multi30k": ("Multi30k, German to English, the test part of 2016", multi30k),
+    "transformer_xl": ("Transformer-XL, characters of SST-2", transformer_xl),
 }
 
 
 def origin(results: Results) -> str:
     """Say when, where and with what the rows were measured."""
     last = results.rows[-1]
-    packages = ("torch", "torch-geometric", "scikit-learn", "sktime", "skattn")
+    packages = ("torch", "torch-geometric", "scikit-learn", "sktime", "sacrebleu")
+    packages += ("tokenizers", "seqeval", "skattn")
     versions = ", ".join(f"{name} {last[name]}" for name in packages if last.get(name))
     place = " + ".join(part for part in (last["cpu"], last.get("gpu")) if part)
     commits = sorted({row["commit"] for row in results.rows if row["commit"]})
