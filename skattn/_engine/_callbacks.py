@@ -94,17 +94,36 @@ class _BetterThanLinear(EarlyStopping):
             net.module_.load_state_dict(self.start_)
 
 
-class _NoWorseThanLinear(EarlyStopping):
-    """Early stopping to which the linear start is one more epoch, before the first.
+class _WeighedWithLinear(EarlyStopping):
+    """Early stopping by the loss of a weighted sum with a linear model.
 
-    Of texts, what the linear model says of training samples is cross-fitted, and its
-    folds tell its error well: a smaller loss on the held-out ones will do.
+    Both weights are found anew after each epoch, from the held-out samples. Where there
+    are none, weights stay as they were.
     """
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
         super().on_train_begin(net)
-        self.dynamic_threshold_ = net.mean_loss(y)
-        self.best_model_weights_ = deepcopy(net.module_.state_dict())
+        self.weights_ = net.module_.weights.tolist()
+        _set_weights(net, [0.0, 1.0])
+
+    def on_epoch_end(self, net: Any, dataset_valid: Any = None, **_: Any) -> None:
+        if dataset_valid is None:
+            return
+        weights, loss = net.weigh(dataset_valid)
+        net.history.record(self.monitor, loss)
+        if self._is_score_improved(loss):
+            self.weights_ = weights
+        super().on_epoch_end(net)
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        if y is not None:
+            super().on_train_end(net)
+        _set_weights(net, self.weights_)
+
+
+def _set_weights(net: Any, weights: Any) -> None:
+    current = net.module_.weights
+    current.copy_(current.new_tensor(weights))
 
 
 class _Progress(Callback):
@@ -172,13 +191,18 @@ def make_callbacks(
     if options.gradient_clip is not None:
         clip = GradientNormClipping(options.gradient_clip)
         callbacks.append(("gradient_clip", clip))
-    if is_validated:
+    is_linear = net.module.linear_skip
+    is_weighed = is_linear and net.module.data.input in ("tokens", "pair")
+    if is_validated or is_weighed:
         kind = EarlyStopping
-        if net.module.linear_skip:
-            is_text = net.module.data.input in ("tokens", "pair")
-            kind = _NoWorseThanLinear if is_text else _BetterThanLinear
+        if is_linear:
+            kind = _WeighedWithLinear if is_weighed else _BetterThanLinear
         stop = kind(
-            patience=options.patience, threshold=0.0, load_best=True, sink=_discard
+            "weighed_loss" if is_weighed else "valid_loss",
+            patience=options.patience,
+            threshold=0.0,
+            load_best=True,
+            sink=_discard,
         )
         callbacks.append(("early_stopping", stop))
     if options.verbose:

@@ -1,7 +1,9 @@
-"""A linear model of a table beside an architecture, fitted before training begins.
+"""A linear model beside an architecture, fitted before training begins.
 
-The architecture's own head starts at zero, so training starts at the linear model and
-learns what it leaves.
+Beside that of a table, the architecture's own head starts at zero, so training starts
+at the linear model and learns what it leaves. That of texts has far more coefficients
+than there are texts; what it leaves is mostly chance. Here the architecture learns by
+itself, and held-out texts tell how to weigh the two.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
+from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from torch import Tensor, nn
@@ -26,6 +29,9 @@ from skattn._engine._losses import (
     Pinball,
     Poisson,
 )
+
+# Of the weights in `weigh`: a prior with a standard deviation of one half.
+_PENALTY = 2.0
 
 
 class LinearSkip(nn.Module):
@@ -45,7 +51,10 @@ class LinearSkip(nn.Module):
         self.skip = _ColumnMap(data)
         # The best linear scores are known; moving them would overfit.
         self.skip.requires_grad_(False)
-        _silence(module)
+        head = getattr(module, "head", None)
+        if isinstance(head, nn.Module):
+            for parameter in head.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, **optional: Tensor) -> Tensor:
         """Compute scores.
@@ -65,20 +74,24 @@ class LinearSkip(nn.Module):
         return self.skip(x, optional.get("categories")) + self.module(x, **optional)
 
 
-class OffsetSkip(nn.Module):
-    """Add scores that were computed before to those of an architecture.
+class OffsetSum(nn.Module):
+    """Add up weighted scores of a model fitted before and of an architecture.
+
+    In training the architecture stands alone; then samples that were held out from
+    both tell how to weigh them (see `weigh`).
 
     Parameters
     ----------
     module : nn.Module
-        Of the architecture; its ``head``, if it has one, starts at zero.
+        Of the architecture.
     """
+
+    weights: Tensor
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        self.scale = nn.Parameter(torch.ones(()))
-        _silence(module)
+        self.register_buffer("weights", torch.tensor([0.5, 0.5]))
 
     def forward(self, *, offset: Tensor, **inputs: Tensor) -> Tensor:
         """Compute scores.
@@ -86,24 +99,58 @@ class OffsetSkip(nn.Module):
         Parameters
         ----------
         offset : Tensor of shape (batch, n_outputs)
-            Scores of another model.
+            Scores of the other model.
         **inputs : Tensor
             What the architecture takes.
 
         Returns
         -------
         scores : Tensor of shape (batch, n_outputs)
-            The sum of both models' scores, the other one's on a scale that is learnt.
+            Of both models.
         """
-        return self.scale * offset + self.module(**inputs)
+        of_other, of_ours = self.weights
+        return of_other * offset + of_ours * self.module(**inputs)
 
 
-def _silence(module: nn.Module) -> None:
-    """Let the scores of an architecture start at zero."""
-    head = getattr(module, "head", None)
-    if isinstance(head, nn.Module):
-        for parameter in head.parameters():
-            nn.init.zeros_(parameter)
+def weigh(
+    offset: Tensor, scores: Tensor, target: Tensor, weight: Tensor | None, loss: Loss
+) -> tuple[tuple[float, float], float]:
+    """Find the weights of two models' scores by which their sum has the least loss.
+
+    The loss is that of samples held out from both models, plus a penalty that equals a
+    normal prior around the first model alone; so few samples leave the first one as it
+    is.
+
+    Parameters
+    ----------
+    offset, scores : Tensor of shape (n, n_outputs)
+        Scores of the two models.
+    target : Tensor of shape (n, n_targets)
+        Encoded targets.
+    weight : Tensor of shape (n,) or None
+        Weights of the samples.
+    loss : Loss
+        To be least.
+
+    Returns
+    -------
+    weights : tuple of float
+        Of the first and of the second model; neither is negative.
+    mean_loss : float
+        With them, without the penalty.
+    """
+
+    def mean_loss(weights: Any) -> float:
+        losses = loss(weights[0] * offset + weights[1] * scores, target)
+        return float((losses if weight is None else losses * weight).mean())
+
+    def penalised(weights: np.ndarray) -> float:
+        distance = (weights[0] - 1) ** 2 + weights[1] ** 2
+        return mean_loss(weights) + _PENALTY * distance / len(offset)
+
+    found = minimize(penalised, [0.9, 0.3], method="Powell", bounds=[(0, 4), (0, 4)])
+    of_other, of_ours = map(float, found.x)
+    return (of_other, of_ours), mean_loss((of_other, of_ours))
 
 
 class _ColumnMap(nn.Module):

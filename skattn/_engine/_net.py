@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from skattn._architecture import Architecture, DataSpec
 from skattn._engine._callbacks import make_callbacks
 from skattn._engine._forecast_linear import ForecastSum
-from skattn._engine._linear import LinearSkip, OffsetSkip
+from skattn._engine._linear import LinearSkip, OffsetSum, weigh
 from skattn._engine._losses import Loss
 from skattn._engine._node_scores import NodeScores, StarScores
 from skattn._engine._optimizer import optimizer_class, set_learning_rate
@@ -118,7 +118,7 @@ class Blueprint:
                 module, self.data, consumes, self.linear_skip, self.normalization
             )
         elif self.linear_skip and self.data.input in ("tokens", "pair"):
-            module = OffsetSkip(module)
+            module = OffsetSum(module)
         elif self.linear_skip:
             module = LinearSkip(module, self.data)
         return module.to(PRECISIONS[self.precision])
@@ -350,26 +350,31 @@ class Net(NeuralNet):
                 parts.append((errors * weight).cpu())
         return torch.cat(parts)
 
-    def mean_loss(self, samples: Samples) -> float:
-        """Compute the loss of the present weights, as the history keeps it.
+    def weigh(self, samples: Samples) -> tuple[tuple[float, float], float]:
+        """Find out how to weigh scores of an `OffsetSum`, whose module stands alone.
 
         Parameters
         ----------
         samples : Samples
-            With targets.
+            Held out, with targets.
 
         Returns
         -------
+        weights : tuple of float
+            Of the model that was fitted before, and of the module.
         loss : float
-            Averaged over the samples.
+            Mean loss with them.
         """
         self._set_training(False)
-        total = 0.0
+        parts: list[tuple[Tensor, ...]] = []
         with torch.no_grad():
             for inputs, target in self.get_iterator(samples):
-                loss = self.get_loss(self.infer(inputs), target)
-                total += loss.item() * len(target.values)
-        return total / len(samples)
+                weight = target.weight
+                given = (target.values,) if weight is None else (target.values, weight)
+                parts.append((inputs["offset"], self.infer(inputs), *given))
+        offset, scores, values, *weights = map(torch.cat, zip(*parts, strict=True))
+        weight = weights[0] if weights else None
+        return weigh(offset, scores, values, weight, self.criterion_)
 
     def on_epoch_begin(self, net: Net, **kwargs: Any) -> None:
         """Drop the last epoch's batch records: the history keeps epochs."""

@@ -226,7 +226,9 @@ class TextsEncoder:
             self.vocabulary_size_ = max(largest + 1, len(SpecialToken))
         else:
             self.token_encoder_ = clone(resolve_token_encoder(self.token_encoder))
-            self.token_encoder_.fit(every)
+            # So that to weigh a text is to repeat it, equal ones count once.
+            distinct = {_digest((text,)): text for text in every}
+            self.token_encoder_.fit(list(distinct.values()))
             self.vocabulary_size_ = self.token_encoder_.vocabulary_size_
             if "characters" in self.consumes:
                 from skattn.text._characters import CharacterCodes
@@ -238,6 +240,27 @@ class TextsEncoder:
             len(ids) for side in sides for ids in content[f"{side}tokens"]
         )
         return content
+
+    def adopt(self, other: TextsEncoder, X: np.ndarray) -> dict[str, np.ndarray]:
+        """Take over what another encoder has learned, and read the texts.
+
+        Parameters
+        ----------
+        other : TextsEncoder
+            Fitted.
+        X : ndarray of objects of shape (n,)
+            The training texts, from `check`, of the form that the other one knows.
+
+        Returns
+        -------
+        content : dict of str to ndarray
+            As `read`.
+        """
+        self.form_, self.length_ = other.form_, other.length_
+        self.token_encoder_, self.characters_ = other.token_encoder_, other.characters_
+        self.vocabulary_size_ = other.vocabulary_size_
+        self.linear_ = None
+        return self.read(X)
 
     def _form(self, texts: list[Any]) -> str:
         """Tell the form of all texts."""
