@@ -58,12 +58,13 @@ class AttentionTagger(SupervisedEstimator):
     gradient_clip : float or None, default=1.0
         Largest norm of the gradient.
     early_stopping : bool or "auto", default="auto"
-        Stop when the loss on held-out sentences has not improved for `patience` epochs,
-        and restore the best weights. Held out are those of ``fit``'s `X_val`, or
-        `validation_fraction` of the sentences. ``"auto"`` does so from 1,000 sentences.
+        Stop when the score of held-out sentences (see `score`) has not improved for
+        `patience` epochs, and restore the best weights. Held out are those of ``fit``'s
+        `X_val`, or `validation_fraction` of the sentences. ``"auto"`` does so from
+        1,000 sentences.
     validation_fraction : float, default=0.1
         Part of the sentences that early stopping holds out.
-    patience : int, default=8
+    patience : int, default=10
         Epochs without improvement before training stops.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for the best that
@@ -161,7 +162,7 @@ class AttentionTagger(SupervisedEstimator):
         gradient_clip: float | None = 1.0,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
-        patience: int = 8,
+        patience: int = 10,
         device: str = "cpu",
         precision: str = "float32",
         compile: bool = False,

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from skattn._engine._crf import ChainLoss, TagLoss
+from skattn._engine._crf import (
+    BEGINNING,
+    ENDING,
+    INSIDE,
+    SINGLE,
+    ChainLoss,
+    TagLoss,
+    is_start,
+)
 from skattn._inputs._translations import digests
 
 OUTSIDE = "O"
@@ -21,8 +29,6 @@ SCHEMES = {"IOB2": "BIIB", "IOB1": "IIII", "IOBES": "BIES", "BILOU": "BILU"}
 
 # Where it directly follows another entity of its type, in IOB1.
 _AGAIN = "B"
-
-_BEGINNING, _INSIDE, _ENDING, _SINGLE = range(4)
 
 
 class Entity(NamedTuple):
@@ -332,9 +338,9 @@ class TagTarget:
         codes = [0] * length
         for kind, start, stop in entities:
             first = 1 + 4 * self.kinds.index(kind)
-            codes[start:stop] = [first + _INSIDE] * (stop - start)
-            codes[stop - 1] = first + _ENDING
-            codes[start] = first + (_SINGLE if stop - start == 1 else _BEGINNING)
+            codes[start:stop] = [first + INSIDE] * (stop - start)
+            codes[stop - 1] = first + ENDING
+            codes[start] = first + (SINGLE if stop - start == 1 else BEGINNING)
         return codes
 
     def numbers(self, y: np.ndarray) -> np.ndarray:
@@ -356,7 +362,8 @@ class TagTarget:
         loss : TagLoss
             Which knows what tags may follow each other.
         """
-        return (ChainLoss if self.crf else TagLoss)(self.allowed())
+        kind = ChainLoss if self.crf else TagLoss
+        return kind(self.allowed(), has_entities=self.scheme is not None)
 
     def allowed(self) -> np.ndarray:
         """Tell which of the net's own tags may follow each other.
@@ -372,9 +379,9 @@ class TagTarget:
             return allowed
         codes = np.arange(n_tags)
         kind, role = (codes - 1) // 4, (codes - 1) % 4
-        opens = (role == _BEGINNING) | (role == _INSIDE)  # more of the entity follows
-        goes_on = (role == _INSIDE) | (role == _ENDING)
-        opens[0] = goes_on[0] = False
+        is_entity = codes > 0
+        opens = is_entity & np.isin(role, (BEGINNING, INSIDE))  # more tokens follow
+        goes_on = is_entity & np.isin(role, (INSIDE, ENDING))
         allowed[:n_tags] = opens[:, None] == goes_on
         allowed[:n_tags] &= ~opens[:, None] | (kind[:, None] == kind)
         allowed[n_tags], allowed[n_tags + 1] = ~goes_on, ~opens
@@ -430,11 +437,8 @@ class TagTarget:
     def _move_repeated(self, found: np.ndarray, chain: Any, mask: Any) -> None:
         """Give beginnings directly behind an entity of the same type their own tag."""
         codes = np.arange(self.n_outputs)
-        role = (codes - 1) % 4
-        begins = (role == _BEGINNING) | (role == _SINGLE)
-        ends = (role == _ENDING) | (role == _SINGLE)
-        begins[0] = ends[0] = False
-        pairs = ends[:, None] & begins
+        ends = (codes > 0) & np.isin((codes - 1) % 4, (ENDING, SINGLE))
+        pairs = ends[:, None] & is_start(codes)
         pairs &= (codes[:, None] - 1) // 4 == (codes - 1) // 4
         again = chain.joint_marginals(mask, chain.tags.new_tensor(pairs).bool()).numpy()
         for number, kind in enumerate(self.kinds):

@@ -244,6 +244,18 @@ def test_early_stopping_holds_out_what_it_is_given():
     assert "valid_loss" in part.history_[-1]
 
 
+def test_early_stopping_restores_the_epoch_of_the_best_score():
+    wrong = [["O"] * len(x) for x in X[:8]] + Y[8:]
+    tagger = make_tagger(early_stopping=True, patience=40, max_epochs=40)
+    tagger.fit(X, wrong, X_val=X[:8], y_val=Y[:8])
+    qualities = tagger.history_[:, "valid_quality"]
+    best = int(np.argmax(qualities))
+    loss = tagger.history_[best, "valid_loss"]
+    expected = tagger.score(X[:8], Y[:8]) - 1e-6 * loss
+    assert qualities[best] == pytest.approx(expected)
+    assert qualities[best] > qualities[-1]
+
+
 def test_early_stopping_begins_with_many_sentences():
     tagger = make_tagger(max_epochs=1).fit(X * 50, Y * 50)
     assert "valid_loss" in tagger.history_[-1]

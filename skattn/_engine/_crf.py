@@ -11,14 +11,18 @@ the forbidden edges left out in training already, as in Papay, Klinger and Pado,
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from skorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from skattn._engine._losses import IGNORED, SequenceCrossEntropy
 from skattn._engine._net import Blueprint
+
+# What a token is to its entity; of type k, the tag is one more than 4 k and this.
+BEGINNING, INSIDE, ENDING, SINGLE = range(4)
 
 # Instead of minus infinity, whose gradients are not numbers.
 _FORBIDDEN = -1e4
@@ -213,6 +217,33 @@ class Chain(NamedTuple):
         return torch.cat(path[::-1], dim=1)
 
 
+class BestTags(EarlyStopping):
+    """Early stopping by the tags of held-out sentences, where the loss breaks ties.
+
+    The loss of entities rises again, as rare ones are told too confidently, long before
+    fewer of them are found.
+    """
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(monitor="valid_quality", lower_is_better=False, **params)
+
+    def on_epoch_end(self, net: Any, dataset_valid: Any = None, **_: Any) -> None:
+        """Record the quality of an epoch and compare it with the best one."""
+        criterion = net.criterion_
+        net._set_training(False)
+        found, expected = [], []
+        with torch.no_grad():
+            for inputs, target in net.get_iterator(dataset_valid):
+                mask = target.values != IGNORED
+                path = criterion.chain(net.infer(inputs)).best_path(mask)
+                found.append(path[mask].cpu().numpy())
+                expected.append(target.values[mask].cpu().numpy())
+        quality = criterion.quality(np.concatenate(found), np.concatenate(expected))
+        quality -= 1e-6 * net.history[-1, "valid_loss"]
+        net.history.record("valid_quality", quality)
+        super().on_epoch_end(net)
+
+
 class TagLoss(SequenceCrossEntropy):
     """Cross-entropy of the tag of each token; only what is read obeys the edges.
 
@@ -221,10 +252,15 @@ class TagLoss(SequenceCrossEntropy):
     allowed : ndarray of bool of shape (n_tags + 2, n_tags)
         Whether a tag (row) may precede another (column); whether a tag may be the
         first one; whether it may be the last one.
+    has_entities : bool, default=False
+        Whether the tags are those of `TagTarget` in a scheme.
     """
 
-    def __init__(self, allowed: np.ndarray) -> None:
+    early_stopping = BestTags
+
+    def __init__(self, allowed: np.ndarray, has_entities: bool = False) -> None:
         super().__init__()
+        self.has_entities = has_entities
         self.allowed: Tensor
         self.register_buffer("allowed", torch.from_numpy(allowed))
 
@@ -245,6 +281,47 @@ class TagLoss(SequenceCrossEntropy):
         """
         edges = torch.where(self.allowed, 0.0, forbidden).to(scores.dtype)
         return Chain.of(scores.log_softmax(dim=-1), edges)
+
+    def quality(self, found: np.ndarray, expected: np.ndarray) -> float:
+        """Compare tags of sentences that stand one behind the other.
+
+        Parameters
+        ----------
+        found, expected : ndarray of int of shape (n_tokens,)
+            Two sequences of tags, both allowed.
+
+        Returns
+        -------
+        quality : float
+            The F1 score of entities, or else the part of the tags that are right.
+        """
+        right = found == expected
+        if not self.has_entities:
+            return float(right.mean())
+        is_inside = expected > 0
+        starts = is_start(expected)
+        if not starts.any():
+            return float(not is_start(found).any())
+        number = starts.cumsum() - 1
+        n_wrong = np.bincount(number[is_inside], weights=~right[is_inside])
+        n_tags = starts.sum() + is_start(found).sum()
+        return float(2 * (n_wrong == 0).sum() / n_tags)
+
+
+def is_start(tags: np.ndarray) -> np.ndarray:
+    """Tell where an entity begins: a token that is its first or its only one.
+
+    Parameters
+    ----------
+    tags : ndarray of int
+        0 outside; else, for each type, beginning, inside, end and single ones.
+
+    Returns
+    -------
+    is_start : ndarray of bool
+        Shaped as the tags.
+    """
+    return (tags > 0) & np.isin((tags - 1) % 4, (BEGINNING, SINGLE))
 
 
 class ChainLoss(TagLoss):

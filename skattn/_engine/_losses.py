@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from skorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,7 +18,16 @@ IGNORED = -100
 
 
 class Loss(nn.Module):
-    """Base class; ``forward(scores, target)`` gives one loss for each sample."""
+    """Base class; ``forward(scores, target)`` gives one loss for each sample.
+
+    Attributes
+    ----------
+    early_stopping : type
+        A callback that tells the best epoch, `skorch.callbacks.EarlyStopping` or
+        derived from it.
+    """
+
+    early_stopping: ClassVar[type[EarlyStopping]] = EarlyStopping
 
     def predict(self, scores: Tensor) -> Tensor:
         """Turn raw scores into probabilities or point predictions.

@@ -6,10 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from seqeval.metrics import f1_score
+from seqeval.scheme import IOBES
 from torch import nn
 
 from skattn._engine._crf import Chain, Chained, ChainLoss, TagLoss
 from skattn._engine._losses import IGNORED, SequenceCrossEntropy
+from skattn._tags import TagTarget
 
 N_TAGS, LENGTHS = 3, (4, 1, 2)
 MASK = torch.arange(4) < torch.tensor(LENGTHS)[:, None]
@@ -214,3 +217,31 @@ def test_chained_module_puts_its_edges_below_the_scores():
     scores = module(torch.tensor([[1, 2], [3, 4]]), mask=None)
     assert scores.shape == (2, 2 + N_TAGS + 2, N_TAGS)
     assert scores[..., 0].tolist() == [[1, 2, 7, 7, 7, 7, 7], [3, 4, 7, 7, 7, 7, 7]]
+
+
+def test_quality_of_entities_is_the_f1_score_of_seqeval():
+    rng = np.random.default_rng(0)
+    target = TagTarget("IOBES", crf=True)
+    own = ["O", *[f"{each}-{kind}" for kind in ("LOC", "PER") for each in "BIES"]]
+    target.learn(target.check([own[3:5] * 2]), own)
+    loss = target.loss()
+    mask = torch.ones(20, 7, dtype=torch.bool)
+    scores = torch.from_numpy(rng.normal(size=(2, 20, 7 + 11, 9)))
+    truth, found = (loss.chain(part).best_path(mask).numpy() for part in scores)
+    found[:12] = truth[:12]
+    expected = f1_score(
+        [target.decode(row) for row in truth],
+        [target.decode(row) for row in found],
+        mode="strict",
+        scheme=IOBES,
+    )
+    assert 0.5 < expected < 1
+    assert loss.quality(found.ravel(), truth.ravel()) == pytest.approx(expected)
+    nothing = np.zeros(5, dtype=int)
+    assert loss.quality(nothing, nothing) == 1.0
+    assert loss.quality(truth[0], np.zeros(7, dtype=int)) == 0.0
+
+
+def test_quality_of_mere_labels_is_their_accuracy():
+    loss = TagLoss(forbid())
+    assert loss.quality(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])) == 0.75
