@@ -1,4 +1,4 @@
-"""Tokens of the columns of a table against their equation in NumPy."""
+"""Tokens of the columns of a table against their equation; words that are dropped."""
 
 from itertools import pairwise
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from skattn import DataSpec
-from skattn.nn import FeatureTokens
+from skattn import DataSpec, SpecialToken
+from skattn.nn import FeatureTokens, WordDropout
 
 DATA = DataSpec("regression", "table", n_features=3, category_counts=(4, 2))
 
@@ -107,3 +107,18 @@ def test_an_unknown_category_starts_with_nothing_of_its_own():
     for table in make().tables:
         assert not table.weight[0].any()
         assert table.weight[1:].all()
+
+
+def test_dropped_words_become_the_unknown_one():
+    torch.manual_seed(0)
+    tokens = torch.arange(6, 10_006).view(100, 100)
+    dropped = WordDropout(0.3)(tokens)
+    is_unknown = dropped == SpecialToken.UNKNOWN
+    assert torch.equal(dropped[~is_unknown], tokens[~is_unknown])
+    assert float(is_unknown.double().mean()) == pytest.approx(0.3, abs=0.02)
+
+
+def test_words_are_dropped_only_while_training():
+    tokens = torch.arange(6, 106)[None]
+    assert WordDropout(0.9).eval()(tokens) is tokens
+    assert WordDropout(0.0)(tokens) is tokens

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from skattn import DataSpec
+from skattn import DataSpec, SpecialToken
 from skattn.nn import FeatureTokens, StepTokens, Tokens
 
 TABLE = DataSpec("regression", "table", n_features=3, category_counts=(4,))
@@ -11,6 +12,8 @@ PANEL = DataSpec("classification", "series", n_outputs=2, n_channels=2, length=7
 WINDOW = DataSpec(
     "forecasting", "series", n_channels=2, n_targets=1, length=7, horizon=2
 )
+TEXT = DataSpec("classification", "tokens", n_outputs=2, length=7, vocabulary_size=500)
+PAIR = DataSpec("regression", "pair", length=7, vocabulary_size=500)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,8 @@ WINDOW = DataSpec(
         (TABLE, "features", FeatureTokens),
         (PANEL, "time", StepTokens),
         (WINDOW, "time", StepTokens),
+        (TEXT, "tokens", nn.Embedding),
+        (PAIR, "tokens", nn.Embedding),
     ],
 )
 def test_the_input_decides(data, axis, kind):
@@ -60,3 +65,24 @@ def test_series_are_embedded_with_gaps_and_padding(data):
     assert not torch.equal(got, tokens.embed(x, None, mask))
     assert not torch.equal(got, tokens.embed(x, observed, None))
     assert got.shape == (2, 7, 8)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("data", [TEXT, PAIR])
+def test_texts_are_embedded_word_by_word_and_padding_is_zero(data):
+    tokens = Tokens(data, 8)
+    codes = torch.tensor([[7, 499, 7], [6, 0, 9]])
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    expected = tokens.embed.weight[codes]
+    assert torch.equal(tokens(codes), expected)
+    assert torch.equal(tokens(codes, mask=mask), expected * mask[..., None])
+    assert expected[1, 1:].any(dim=1).all()
+
+
+@torch.no_grad()
+def test_units_of_a_word_have_the_variance_of_one_over_the_width():
+    torch.manual_seed(0)
+    weight = Tokens(TEXT, 64).embed.weight
+    others = torch.arange(500) != SpecialToken.UNKNOWN
+    assert float(weight[others].std()) == pytest.approx(1 / 8, rel=0.02)
+    assert not weight[SpecialToken.UNKNOWN].any()
