@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         AttentionTimeSeriesRegressor as AttentionTimeSeriesRegressor,
     )
     from skattn._pretrained import PretrainedNet as PretrainedNet
+    from skattn._pretrained_text import PretrainedTextNet as PretrainedTextNet
     from skattn._registry import get_architecture as get_architecture
     from skattn._registry import list_architectures as list_architectures
     from skattn._registry import register as register
@@ -67,6 +68,7 @@ _PUBLIC = {
     "NodeClassifier": "_node_classifier",
     "NodeRegressor": "_node_regressor",
     "PretrainedNet": "_pretrained",
+    "PretrainedTextNet": "_pretrained_text",
     "SpecialToken": "_architecture",
     "architectures": None,
     "backtest": "_backtest",

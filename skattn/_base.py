@@ -56,6 +56,7 @@ COMMON_CONSTRAINTS: dict[str, list[Any]] = {
     "quantile": [Interval(Real, 0, 1, closed="neither"), None],
     "n_neighbors": [_COUNT],
     "token_encoder": [object],  # `resolve_token_encoder` says what it takes
+    "pretrained": [object],  # `TextPretraining` says what it takes
     "graph": [object],  # `NodeEncoder` says what it takes
     "mode": [StrOptions({"transductive", "inductive"})],
     "num_neighbors": [_COUNT, StrOptions({"auto"}), None],

@@ -8,11 +8,12 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 
 from skattn._base import DEFAULT_ARCHITECTURE
+from skattn._pretrained_text import PretrainedTextNet, TextPretraining
 from skattn._supervised import SupervisedEstimator
 from skattn._targets import ClassTarget
 
 
-class AttentionClassifier(ClassifierMixin, SupervisedEstimator):
+class AttentionClassifier(ClassifierMixin, TextPretraining, SupervisedEstimator):
     """Classify rows of a table, series or graphs by an attention architecture.
 
     Parameters
@@ -74,6 +75,9 @@ default="from_dtype"
         Of texts, a `skattn.text.TokenEncoder` of which a clone is fitted to the
         training texts; None takes the default one. Its parameters can be searched as
         ``token_encoder__x``, None or not.
+    pretrained : PretrainedTextNet or None, default=None
+        Of texts, a net to start from, as ``pretrain`` leaves it in ``pretrained_``; its
+        vocabulary is kept. Clones keep this parameter.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for the best that
         is present. A device that is absent is an error.
@@ -112,6 +116,8 @@ default="from_dtype"
         The architecture, with all its hyper-parameters.
     history_ : skorch.history.History
         One record for each epoch: losses, duration.
+    pretrained_ : PretrainedTextNet
+        The net of ``pretrain``; there only after it.
     n_iter_ : int
         Epochs that were run.
     n_features_in_ : int
@@ -189,6 +195,7 @@ default="from_dtype"
         categorical_features: Any = "from_dtype",
         n_neighbors: int = 10,
         token_encoder: Any = None,
+        pretrained: PretrainedTextNet | None = None,
         device: str = "cpu",
         precision: str = "float32",
         compile: bool = False,
@@ -216,6 +223,7 @@ default="from_dtype"
         self.categorical_features = categorical_features
         self.n_neighbors = n_neighbors
         self.token_encoder = token_encoder
+        self.pretrained = pretrained
         self.device = device
         self.precision = precision
         self.compile = compile

@@ -69,6 +69,10 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         """Make the unfitted encoder of ``X``."""
         return make_encoder(self, input, architecture)
 
+    def _start(self) -> Any:
+        """Give the pretrained net to start from, if there is one."""
+        return None
+
     def _make_blueprint(self, architecture: Any, data: DataSpec, has_skip: bool) -> Any:
         """Say what the module is made of."""
         from skattn._engine._net import Blueprint
@@ -114,7 +118,12 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         encoder = self._make_encoder(input, architecture)
         target = self._make_target()
         X, y, weight = self._check_rows(X, y, sample_weight, encoder, target)
-        content = encoder.learn(X)
+        start = self._start()
+        if start is None:
+            content = encoder.learn(X)
+        else:
+            start.check(self, architecture, encoder)
+            content = encoder.adopt(start.encoder, X)
         if input != "table":
             for name in ("n_features_in_", "feature_names_in_"):
                 self.__dict__.pop(name, None)  # of an earlier fit
@@ -132,7 +141,10 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
                 task=self._task, n_outputs=target.n_outputs, **encoder.describe()
             )
             blueprint = self._make_blueprint(architecture, data, has_skip)
-            return make_net(blueprint, target.loss(), options)
+            net = make_net(blueprint, target.loss(), options)
+            if start is not None:
+                start.hand_on(net)
+            return net
 
         content, y, weight, given = self._add_validation(
             content, y, weight, encoder, target, validation

@@ -184,12 +184,7 @@ class TokenSamples:
         if self.target is None:
             raise ValueError("Samples without targets can only be predicted.")
         rows = positions if self.index is None else self.index[positions]
-        lengths = {
-            name: max(int(ragged.lengths[rows].max()), 1)
-            for name, ragged in self.sequences.items()
-            if name in MASKS
-        }
-        inputs = self._gather(rows, lengths, spare_masks=True)
+        inputs = self._pad(rows, spare_masks=True)
         weight = None if self.weight is None else self.weight[positions]
         if not isinstance(self.target, Ragged):
             return inputs, Target(self.target[rows], weight)
@@ -223,6 +218,15 @@ class TokenSamples:
             rows = torch.nonzero(group == number).flatten()
             for chunk, filled in fixed_batches(rows, sum(shape), most):
                 yield chunk, self._gather(filled, lengths, spare_masks=False)
+
+    def _pad(self, rows: Tensor, spare_masks: bool) -> Inputs:
+        """Gather rows, padded to the longest of them."""
+        lengths = {
+            name: max(int(ragged.lengths[rows].max()), 1)
+            for name, ragged in self.sequences.items()
+            if name in MASKS
+        }
+        return self._gather(rows, lengths, spare_masks)
 
     def _gather(
         self, rows: Tensor, lengths: Mapping[str, int], spare_masks: bool
