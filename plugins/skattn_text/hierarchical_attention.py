@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import (
+    LeanDropout,
     MaskedLSTM,
     ScoreHead,
     Tokens,
@@ -104,9 +105,9 @@ class _HierarchicalAttention(nn.Module):
     def __init__(self, params: HierarchicalAttention, data: DataSpec) -> None:
         super().__init__()
         self.tokens = Tokens(data, params.d_model)
-        self.embedding_dropout = nn.Dropout(params.embedding_dropout)
+        self.embedding_dropout = LeanDropout(params.embedding_dropout)
         self.words = _Level(params, "words", "segments", "tokens")
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
         self.sentences = _Level(params, "sentences", "document", "segments")
         self.head = ScoreHead(data, params.d_model)
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from skattn import Architecture, Choice, DataSpec, Float, Int, SpecialToken
 from skattn.nn import (
+    LeanDropout,
     ScoreHead,
     Tokens,
     check_sizes,
@@ -156,13 +157,13 @@ class _TENER(nn.Module):
                 params.character_filters,
             )
             width += params.character_filters
-        self.embedding_dropout = nn.Dropout(params.embedding_dropout)
+        self.embedding_dropout = LeanDropout(params.embedding_dropout)
         self.project = nn.Linear(width, params.d_model)
         self.blocks = nn.ModuleList(
             _Block(params, layer=f"blocks.{number}")
             for number in range(params.num_layers)
         )
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
         self.head = ScoreHead(data, params.d_model)
 
     def forward(
@@ -196,13 +197,13 @@ class _CharacterConvolution(nn.Module):
         self.convolution = nn.Conv1d(width, filters, kernel_size=3, padding=1)
 
     def forward(self, characters: Tensor) -> Tensor:
-        n, length, _ = characters.shape
         codes = characters.flatten(0, 1)  # (words, characters)
-        real = (codes != SpecialToken.PADDING)[..., None]
-        h = torch.where(real, self.embed(codes), 0.0)  # (words, characters, width)
-        h = functional.relu(self.convolution(h.transpose(1, 2)))
-        h = torch.where(real.transpose(1, 2), h, 0.0).amax(dim=-1)  # (words, filters)
-        return h.unflatten(0, (n, length))
+        beyond = codes == SpecialToken.PADDING
+        h = self.embed(codes).masked_fill(beyond[..., None], 0.0)
+        h = self.convolution(h.transpose(1, 2))  # (words, filters, characters)
+        # The maximum of what ReLU leaves is what ReLU leaves of the maximum.
+        h = functional.relu(h.masked_fill(beyond[:, None], 0.0).amax(dim=-1))
+        return h.unflatten(0, characters.shape[:2])
 
 
 class _Block(nn.Module):
@@ -215,11 +216,11 @@ class _Block(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(width, d_ff),
             nn.ReLU(),
-            nn.Dropout(params.dropout),
+            LeanDropout(params.dropout),
             nn.Linear(d_ff, width),
         )
         self.norm_feed_forward = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
 
     def forward(self, h: Tensor, mask: Tensor | None) -> Tensor:
         h = self.norm_attention(h + self.dropout(self.attention(h, mask)))

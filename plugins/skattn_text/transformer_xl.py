@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import (
+    LeanDropout,
     ScoreHead,
     Tokens,
     check_sizes,
@@ -153,9 +154,9 @@ class _TransformerXL(nn.Module):
         self.segment_length = params.segment_length
         self.memory_length = params.memory_length
         self.tokens = Tokens(data, params.d_model)
-        self.embedding_dropout = nn.Dropout(params.embedding_dropout)
+        self.embedding_dropout = LeanDropout(params.embedding_dropout)
         self.blocks = nn.ModuleList(_Block(params) for _ in range(params.num_layers))
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
         self.head = ScoreHead(data, params.d_model)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -222,11 +223,11 @@ class _Block(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(width, d_ff),
             nn.ReLU(),
-            nn.Dropout(params.dropout),
+            LeanDropout(params.dropout),
             nn.Linear(d_ff, width),
         )
         self.norm_feed_forward = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = LeanDropout(params.dropout)
 
     def forward(
         self, h: Tensor, joined: Tensor, mask: Tensor | None
