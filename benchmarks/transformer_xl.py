@@ -26,11 +26,11 @@ KEY = ("model", "segment", "memory", "seed", "threads")
 
 STREAM = 256
 SEGMENT = 16
-MEMORIES = (0, 16, 32, 64)
+MEMORIES = (0, 16, 64)
 ORDERS = (1, 2, 3, 5)
 
-BATCH = 32
-EPOCHS = 8
+BATCH = 16
+EPOCHS = 4
 LEARNING_RATE = 3e-3
 
 
@@ -118,7 +118,12 @@ def run_net(text: Text, memory: int, seed: int, epochs: int) -> dict[str, Any]:
         vocabulary_size=text.size,
         length=STREAM,
     )
-    architecture = TransformerXL(segment_length=SEGMENT, memory_length=memory)
+    architecture = TransformerXL(
+        segment_length=SEGMENT,
+        memory_length=memory,
+        embedding_dropout=0.0,
+        dropout=0.0,
+    )
     module = architecture.build(data)
     optimizer = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE)
     streams = text.streams(text.train)
