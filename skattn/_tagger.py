@@ -12,11 +12,12 @@ from sklearn.utils._param_validation import StrOptions
 from skattn._architecture import DataSpec
 from skattn._base import DEFAULT_ARCHITECTURE
 from skattn._inputs._words import WordEncoder
+from skattn._pretrained_text import PretrainedTextNet, TextPretraining
 from skattn._supervised import SupervisedEstimator
 from skattn._tags import SCHEMES, TagTarget
 
 
-class AttentionTagger(SupervisedEstimator):
+class AttentionTagger(TextPretraining, SupervisedEstimator):
     """Tag the tokens of sentences by attention: entities, chunks, parts of speech.
 
     Parameters
@@ -31,6 +32,9 @@ class AttentionTagger(SupervisedEstimator):
         None stands for ``TokenEncoder("word", min_frequency=2)``, so that tokens which
         occur once show how unknown ones are to be read; where none occurs twice, all
         are known.
+    pretrained : PretrainedTextNet or None, default=None
+        A net to start from, as ``pretrain`` leaves it in ``pretrained_``; its
+        vocabulary is kept. Clones keep this parameter.
     crf : bool, default=True
         Learn which tags follow each other, by a linear-chain conditional random field
         on the scores of the architecture. If False, each tag has a loss of its own.
@@ -42,7 +46,7 @@ class AttentionTagger(SupervisedEstimator):
         Passes over the training data, at most.
     lr : float, default=0.002
         Highest learning rate.
-    batch_size : int or "auto", default="auto"
+    batch_size : int or "auto", default=32
         Sentences in a training step, of similar lengths; ``"auto"`` makes at least
         eight steps an epoch from 64 sentences, with batches of a power of two between 8
         and 256.
@@ -103,6 +107,8 @@ class AttentionTagger(SupervisedEstimator):
         The architecture, with all its hyper-parameters.
     history_ : skorch.history.History
         One record for each epoch: losses, duration.
+    pretrained_ : PretrainedTextNet
+        The net of ``pretrain``; there only after it.
     n_iter_ : int
         Epochs that were run.
     n_features_in_ : int
@@ -151,11 +157,12 @@ class AttentionTagger(SupervisedEstimator):
         architecture: Any = DEFAULT_ARCHITECTURE,
         *,
         token_encoder: Any = None,
+        pretrained: PretrainedTextNet | None = None,
         crf: bool = True,
         tag_scheme: str | None = "auto",
         max_epochs: int = 30,
         lr: float = 2e-3,
-        batch_size: int | str = "auto",
+        batch_size: int | str = 32,
         optimizer: str | type = "AdamW",
         weight_decay: float = 1e-2,
         lr_schedule: str | None = "one_cycle",
@@ -175,6 +182,7 @@ class AttentionTagger(SupervisedEstimator):
     ) -> None:
         self.architecture = architecture
         self.token_encoder = token_encoder
+        self.pretrained = pretrained
         self.crf = crf
         self.tag_scheme = tag_scheme
         self.max_epochs = max_epochs

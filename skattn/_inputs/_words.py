@@ -106,6 +106,25 @@ class WordEncoder:
             self.characters = CharacterCodes().fit(X)
         return self.read(X)
 
+    def adopt(self, other: WordEncoder, X: np.ndarray) -> dict[str, np.ndarray]:
+        """Take over what another encoder has learned, and read the sentences.
+
+        Parameters
+        ----------
+        other : WordEncoder
+            Fitted.
+        X : ndarray of objects of shape (n,)
+            From `check`.
+
+        Returns
+        -------
+        content : dict of str to ndarray
+            As `read`.
+        """
+        self.token_encoder_, self.length = other.token_encoder_, other.length
+        self.characters = other.characters
+        return self.read(X)
+
     def _make_token_encoder(self, sentences: list[list[str]]) -> TokenEncoder:
         if self.token_encoder is None:
             encoder = TokenEncoder("word", kind="tokens", min_frequency=2)
