@@ -39,7 +39,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "rnn_seq2seq": {"d_model": 256, "score": "additive", "dropout": 0.3},
 }
 
-EPOCHS = {"transformer": 15, "rnn_seq2seq": 10}
+EPOCHS = {"transformer": 20, "rnn_seq2seq": 10}
 
 BEAM = 5
 
