@@ -1,4 +1,4 @@
-"""The classifier for tables, panels of series and lists of graphs."""
+"""The classifier for tables, panels of series, lists of graphs and texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skattn._targets import ClassTarget
 
 
 class AttentionClassifier(ClassifierMixin, TextPretraining, SupervisedEstimator):
-    """Classify rows of a table, series or graphs by an attention architecture.
+    """Classify rows of a table, series, graphs or texts by attention.
 
     Parameters
     ----------
@@ -51,13 +51,17 @@ class AttentionClassifier(ClassifierMixin, TextPretraining, SupervisedEstimator)
     patience : int, default=16
         Epochs without improvement before training stops.
     linear_skip : bool or "auto", default="auto"
-        On a table, put a linear model beside the architecture: logistic, Poisson or
-        ridge regression by scikit-learn, fitted before training; the architecture
-        learns what it leaves. Where early stopping holds samples out, what attention
+        Put a linear model beside the architecture: logistic, Poisson or ridge
+        regression by scikit-learn, fitted before training. On a table, the architecture
+        learns what it leaves; where early stopping holds samples out, what attention
         learnt is kept only if the error on them falls by more than one standard error;
-        then the linear model is fitted once more, to all samples. ``"auto"`` does all
-        this below 2,000 samples, and not in ``partial_fit``, whose first rows tell too
-        little.
+        then the linear model is fitted once more, to all samples. On texts, the linear
+        model is one of n-grams of words and characters; the architecture learns by
+        itself, and scores are a weighted sum of both, with the weights that have the
+        least loss on the held-out samples (a half each, where there are none).
+        ``"auto"`` does all this below 2,000 rows, or 20 million characters divided by
+        the number of outputs, and not in ``partial_fit``, whose first rows tell too
+        little. Series and graphs have none.
     input_scaling : {"auto", "standard", "quantile"} or None, default="auto"
         Scaling of the numeric columns, channels, or features of nodes and edges,
         learned from the training part: zero mean and unit variance, a normal
@@ -120,8 +124,11 @@ default="from_dtype"
         The net of ``pretrain``; there only after it.
     n_iter_ : int
         Epochs that were run.
+    token_encoder_ : TokenEncoder or None
+        Of texts, the fitted encoder; None where `X` held ids.
     n_features_in_ : int
-        Columns of the table, channels of the series, or features of a node.
+        Columns of the table, channels of the series, or features of a node; texts have
+        none.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Column names, where `X` was a DataFrame with string names.
 
@@ -133,9 +140,9 @@ default="from_dtype"
 
     Notes
     -----
-    `X` is a table, a panel of series, or a list of graphs. A table is an array or a
-    DataFrame of shape (n, n_columns); columns of categories or strings are embedded,
-    missing values are allowed everywhere. A panel is an array of shape (n, n_channels,
+    `X` is a table, a panel of series, a list of graphs, or texts. A table is an array
+    or a DataFrame of shape (n, n_columns); columns of categories or strings are
+    embedded, missing values are allowed everywhere. A panel is an array of shape (n, n_channels,
     length), NaN where a value is missing, or a list of arrays of shape (n_channels,
     length) with lengths of their own; NaN at the end of a series counts as padding.
 
@@ -144,7 +151,18 @@ default="from_dtype"
     the nodes of each graph by attention. Equal graphs are those with equal arrays: to
     number nodes in another way makes another sample. Scores of a graph do not depend on
     the others that are predicted with it, apart from rounding (1e-6 of their size in
-    single precision); those of rows and series are equal to the bit.
+    single precision); those of rows, series and texts are equal to the bit.
+
+    Texts are a list, an array or a Series, in one of these forms: strings; lists of
+    strings, which are the tokens of a text, or, if one of the training strings has
+    white space inside, the turns of a dialogue; arrays of token ids, as an array of
+    objects, which `skattn.text.TokenEncoder` makes in a Pipeline (the vocabulary ends
+    at the largest training id, and what is beyond counts as unknown). A list of tuples
+    of two is pairs of texts; so is an array or a DataFrame of two columns of strings,
+    for an architecture that serves pairs and no tables. A text without any token counts
+    as a single unknown one. The vocabulary is that of all texts in ``fit``, those held
+    out for early stopping included; equal texts count once. The linear model tells of
+    a training text what one that was not fitted to it would.
 
     Integer sample weights equal repetitions of rows (as long as they add up to at most
     20 times the number of rows); others multiply the loss.
@@ -171,6 +189,13 @@ default="from_dtype"
     >>> clf = AttentionClassifier("graph_transformer", random_state=0)
     >>> clf.fit(graphs, ["path", "ring"] * 10).predict([make(20, True)])
     array(['ring'], dtype='<U4')
+
+    Texts are strings.
+
+    >>> texts = ["a good film", "bad film , very bad", "good good", "bad"] * 10
+    >>> clf = AttentionClassifier(max_epochs=5, random_state=0)
+    >>> clf.fit(texts, ["+", "-", "+", "-"] * 10).predict(["very good", "a bad one"])
+    array(['+', '-'], dtype='<U1')
     """
 
     _task = "classification"
@@ -243,8 +268,9 @@ default="from_dtype"
         Parameters
         ----------
         X : array-like of shape (n, n_columns), DataFrame, array of shape \
-(n, n_channels, length), list of ndarray of shape (n_channels, length) or list of Graph
-            A table, a panel of series, or graphs.
+(n, n_channels, length), list of ndarray of shape (n_channels, length), list of Graph, \
+list of str, list of list of str or list of tuple
+            A table, a panel of series, graphs, texts, or pairs of texts.
         y : array-like of shape (n,) or (n, n_targets)
             Labels; several columns are several targets, or many yes-or-no labels
             where they hold zeros and ones.
@@ -269,7 +295,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray or Graph
+        X : array-like, DataFrame or list of ndarray, Graph or texts
             As in `fit`.
         y : array-like of shape (n,) or (n, n_targets)
             Labels.
@@ -292,7 +318,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray or Graph
+        X : array-like, DataFrame or list of ndarray, Graph or texts
             As in `fit`.
 
         Returns
@@ -308,7 +334,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray or Graph
+        X : array-like, DataFrame or list of ndarray, Graph or texts
             As in `fit`.
 
         Returns
@@ -325,7 +351,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray or Graph
+        X : array-like, DataFrame or list of ndarray, Graph or texts
             As in `fit`.
 
         Returns

@@ -1,4 +1,4 @@
-"""The regressor for tables, panels of series and lists of graphs."""
+"""The regressor for tables, panels of series, lists of graphs and texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skattn._targets import NumberTarget
 
 
 class AttentionRegressor(RegressorMixin, TextPretraining, SupervisedEstimator):
-    """Predict numbers from rows of a table, series or graphs by attention.
+    """Predict numbers from rows of a table, series, graphs or texts by attention.
 
     Parameters
     ----------
@@ -57,13 +57,17 @@ default="squared_error"
     patience : int, default=16
         Epochs without improvement before training stops.
     linear_skip : bool or "auto", default="auto"
-        On a table, put a linear model beside the architecture: logistic, Poisson or
-        ridge regression by scikit-learn, fitted before training; the architecture
-        learns what it leaves. Where early stopping holds samples out, what attention
+        Put a linear model beside the architecture: logistic, Poisson or ridge
+        regression by scikit-learn, fitted before training. On a table, the architecture
+        learns what it leaves; where early stopping holds samples out, what attention
         learnt is kept only if the error on them falls by more than one standard error;
-        then the linear model is fitted once more, to all samples. ``"auto"`` does all
-        this below 2,000 samples, and not in ``partial_fit``, whose first rows tell too
-        little.
+        then the linear model is fitted once more, to all samples. On texts, the linear
+        model is one of n-grams of words and characters; the architecture learns by
+        itself, and scores are a weighted sum of both, with the weights that have the
+        least loss on the held-out samples (a half each, where there are none).
+        ``"auto"`` does all this below 2,000 rows, or 20 million characters divided by
+        the number of outputs, and not in ``partial_fit``, whose first rows tell too
+        little. Series and graphs have none.
     input_scaling : {"auto", "standard", "quantile"} or None, default="auto"
         Scaling of the numeric columns, channels, or features of nodes and edges,
         learned from the training part: zero mean and unit variance, a normal
@@ -124,8 +128,11 @@ default="from_dtype"
         The net of ``pretrain``; there only after it.
     n_iter_ : int
         Epochs that were run.
+    token_encoder_ : TokenEncoder or None
+        Of texts, the fitted encoder; None where `X` held ids.
     n_features_in_ : int
-        Columns of the table, channels of the series, or features of a node.
+        Columns of the table, channels of the series, or features of a node; texts have
+        none.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Column names, where `X` was a DataFrame with string names.
 
@@ -137,9 +144,10 @@ default="from_dtype"
 
     Notes
     -----
-    `X` is a table, a panel of series or a list of graphs, as for `AttentionClassifier`,
-    where sample weights are explained too. Targets are standardised for training
-    (divided by their mean where ``loss="poisson"``) and predictions put back.
+    `X` is a table, a panel of series, a list of graphs, or texts, as for
+    `AttentionClassifier`, where sample weights are explained too. Targets are
+    standardised for training (divided by their mean where ``loss="poisson"``) and
+    predictions put back.
 
     Examples
     --------
@@ -223,8 +231,9 @@ default="from_dtype"
         Parameters
         ----------
         X : array-like of shape (n, n_columns), DataFrame, array of shape \
-(n, n_channels, length), list of ndarray of shape (n_channels, length) or list of Graph
-            A table, a panel of series, or graphs.
+(n, n_channels, length), list of ndarray of shape (n_channels, length), list of Graph, \
+list of str, list of list of str or list of tuple
+            A table, a panel of series, graphs, texts, or pairs of texts.
         y : array-like of shape (n,) or (n, n_targets)
             Numbers.
         sample_weight : array-like of shape (n,), optional
@@ -244,7 +253,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray or Graph
+        X : array-like, DataFrame or list of ndarray, Graph or texts
             As in `fit`.
         y : array-like of shape (n,) or (n, n_targets)
             Numbers.
@@ -263,7 +272,7 @@ default="from_dtype"
 
         Parameters
         ----------
-        X : array-like, DataFrame or list of ndarray or Graph
+        X : array-like, DataFrame or list of ndarray, Graph or texts
             As in `fit`.
 
         Returns
