@@ -135,10 +135,10 @@ def check_architecture(
 
 
 def _ecosystem_checks(architecture: Architecture) -> Iterator[tuple[str, Check]]:
-    """List scikit-learn's checks, their like for ids of nodes, and sktime's suites."""
-    from skattn.testing import _ecosystem, _node_ecosystem
+    """List scikit-learn's checks, their like for nodes and texts, and sktime's."""
+    from skattn.testing import _ecosystem, _node_ecosystem, _text_ecosystem
 
-    for module in (_ecosystem, _node_ecosystem):
+    for module in (_ecosystem, _node_ecosystem, _text_ecosystem):
         for name, function in module.checks_of(architecture):
             yield name, Check(name, name.partition("/")[0], function, ecosystem=True)
 

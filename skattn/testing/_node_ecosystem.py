@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import pickle
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,18 +24,23 @@ import pandas as pd
 import torch
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.exceptions import DataConversionWarning
 from sklearn.pipeline import make_pipeline
 
 import skattn
 from skattn._architecture import Architecture
 from skattn._graph import Graph
+from skattn.testing import _estimators
 from skattn.testing._ecosystem import sklearn_checks
-from skattn.testing._failure import Failure
+from skattn.testing._estimators import (
+    must,
+    must_agree,
+    must_refuse,
+    predicted,
+    weights_of,
+)
 
 _FACADES = {"classification": "NodeClassifier", "regression": "NodeRegressor"}
-
-_METHODS = ("predict", "predict_proba", "decision_function")
 
 _N_NODES = 48
 _EPOCHS = 2
@@ -94,6 +98,8 @@ class Trial:
         """Ids of all nodes: (n_nodes, 1)."""
         return self.graph.nodes[:, None]
 
+    X = ids
+
     def make(self, **params: Any) -> Any:
         """Make an estimator that trains for a moment."""
         params = {
@@ -104,10 +110,11 @@ class Trial:
         facade = getattr(skattn, _FACADES[self.task])
         return facade(clone(self.architecture), **params)
 
-    def fit(self, **params: Any) -> Any:
+    def fit(self, estimator: Any = None, **params: Any) -> Any:
         """Fit an estimator to two thirds of the nodes."""
+        estimator = self.make(**params) if estimator is None else estimator
         part = slice(0, 2 * _N_NODES // 3)
-        return self.make(**params).fit(self.ids[part], self.y[part])
+        return estimator.fit(self.ids[part], self.y[part])
 
     def with_features(self, x: Any) -> Trial:
         """Give the nodes other features."""
@@ -155,23 +162,16 @@ def checks_of(
     for task, facade in _FACADES.items():
         if task not in architecture.supports.get("nodes", ()):
             continue
-        yield from _own_checks(facade, task, architecture)
+        estimator = draw(architecture, task).make()
+        for name, function in sklearn_checks(facade, estimator):
+            if name.partition("/")[2].partition("-")[0] in AS_THEY_ARE:
+                yield name, function
         for check, only in _CHECKS:
             if only in {None, task}:
                 yield (
                     f"{facade}/{check.__name__}",
                     partial(_run, check=check, task=task),
                 )
-
-
-def _own_checks(
-    facade: str, task: str, architecture: Architecture
-) -> Iterator[tuple[str, Callable[[Architecture], None]]]:
-    """List scikit-learn's own checks that never look at X."""
-    estimator = draw(architecture, task).make()
-    for name, function in sklearn_checks(facade, estimator):
-        if name.partition("/")[2].partition("-")[0] in AS_THEY_ARE:
-            yield name, function
 
 
 def _run(architecture: Architecture, check: Check, task: str) -> None:
@@ -212,50 +212,6 @@ def draw(architecture: Architecture, task: str) -> Trial:
     return Trial(task, architecture, graph, np.array([-1.0, 0.5, 3.0])[labels] + noise)
 
 
-def _must(holds: bool, message: str) -> None:
-    if not holds:
-        raise Failure(message)
-
-
-def _outputs(estimator: Any, X: Any, **params: Any) -> dict[str, np.ndarray]:
-    """Collect the numbers that an estimator predicts."""
-    return {
-        name: np.asarray(getattr(estimator, name)(X, **params))
-        for name in _METHODS
-        if hasattr(estimator, name)
-    }
-
-
-def _must_agree(
-    found: dict[str, np.ndarray],
-    expected: dict[str, np.ndarray],
-    message: str,
-    tolerance: float = 0.0,
-) -> None:
-    for name, values in expected.items():
-        if values.dtype.kind != "f":
-            agree = np.array_equal(found[name], values)
-        else:
-            agree = found[name].shape == values.shape and np.allclose(
-                found[name], values, rtol=tolerance, atol=tolerance
-            )
-        _must(agree, f"{name}: {message}")
-
-
-def _must_refuse(call: Callable[[], Any], *words: str, what: str) -> None:
-    """Expect an error that has one of some words in it."""
-    try:
-        call()
-    except (ValueError, TypeError) as error:
-        if not any(word in str(error) for word in words):
-            raise Failure(
-                f"The error for {what} should speak of {' or '.join(words)}; it is "
-                f"{error}"
-            ) from error
-        return
-    raise Failure(f"There is no error for {what}. Refuse it with a ValueError.")
-
-
 # The estimator as an object
 
 
@@ -264,84 +220,30 @@ def check_fit_score_takes_y(trial: Trial) -> None:
     """Look at the second parameter; scikit-learn would fit a table for it."""
     for method in ("fit", "score"):
         names = list(inspect.signature(getattr(trial.make(), method)).parameters)
-        _must(
-            names[:2] == ["X", "y"], f"{method} must take X and y first, not {names}."
-        )
+        must(names[:2] == ["X", "y"], f"{method} must take X and y first, not {names}.")
 
 
-@_mirrors(
+_mirrors(
     "check_estimators_fit_returns_self",
     "check_estimators_overwrite_params",
     "check_dont_overwrite_parameters",
     "check_dict_unchanged",
-)
-def check_parameters_are_left_alone(trial: Trial) -> None:
-    """Fit and predict, with the ids of nodes for a table."""
-    estimator = trial.make()
-    before = estimator.get_params()
-    public = set(vars(estimator))
-    _must(estimator.fit(trial.ids, trial.y) is estimator, "fit must return self.")
-    after = estimator.get_params()
-    changed = [name for name, value in before.items() if after[name] is not value]
-    _must(not changed, f"fit replaces the parameters {changed}: it may only read them.")
-    added = {name for name in set(vars(estimator)) - public if name.strip("_") == name}
-    _must(not added, f"fit adds {sorted(added)}: name what is fitted with a last '_'.")
-    state = dict(vars(estimator))
-    weights = {name: tensor.clone() for name, tensor in _weights(estimator).items()}
-    _outputs(estimator, trial.ids)
-    now = vars(estimator)
-    same = state.keys() == now.keys() and all(now[name] is state[name] for name in now)
-    _must(same, "A prediction changes attributes of the estimator.")
-    for name, tensor in _weights(estimator).items():
-        _must(
-            torch.equal(tensor, weights[name]),
-            f"A prediction changes {name!r} of the module. In evaluation mode, a "
-            "module may not write to its parameters and buffers.",
-        )
+)(_estimators.check_parameters_are_left_alone)
 
 
 @_mirrors("check_n_features_in", "check_n_features_in_after_fitting")
 def check_n_features_in(trial: Trial) -> None:
     """Count the columns of X, which is one of ids; more of them are refused."""
     estimator = trial.make()
-    _must(
-        not hasattr(estimator, "n_features_in_"), "n_features_in_ is there too early."
-    )
+    must(not hasattr(estimator, "n_features_in_"), "n_features_in_ is there too early.")
     estimator.fit(trial.ids, trial.y)
-    _must(estimator.n_features_in_ == 1, "n_features_in_ must be 1, the ids.")
+    must(estimator.n_features_in_ == 1, "n_features_in_ must be 1, the ids.")
     two = np.hstack([trial.ids, trial.ids])
-    _must_refuse(lambda: estimator.predict(two), "shape", what="two columns of ids")
+    must_refuse(lambda: estimator.predict(two), "shape", what="two columns of ids")
 
 
-@_mirrors("check_fit_check_is_fitted")
-def check_fit_check_is_fitted(trial: Trial) -> None:
-    """Predict before a fit."""
-    for method in _METHODS:
-        if hasattr(trial.make(), method):
-            try:
-                getattr(trial.make(), method)(trial.ids)
-            except NotFittedError:
-                continue
-            raise Failure(f"{method} must raise NotFittedError before fit.")
-
-
-@_mirrors("check_estimators_pickle")
-def check_pickle(trial: Trial) -> None:
-    """Pickle a fitted estimator, and map its arrays read-only, those of the graph."""
-    estimator = trial.fit()
-    expected = _outputs(estimator, trial.ids)
-    message = "predictions differ after pickling."
-    _must_agree(
-        _outputs(pickle.loads(pickle.dumps(estimator)), trial.ids), expected, message
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "estimator")
-        joblib.dump(estimator, path)
-        mapped = joblib.load(path, mmap_mode="r")
-        found = _outputs(mapped, trial.ids)
-        mapped.fit(trial.ids, trial.y)
-        del mapped
-    _must_agree(found, expected, message)
+_mirrors("check_fit_check_is_fitted")(_estimators.check_fit_check_is_fitted)
+_mirrors("check_estimators_pickle")(_estimators.check_pickle)
 
 
 @_mirrors("check_pipeline_consistency")
@@ -350,9 +252,9 @@ def check_pipeline(trial: Trial) -> None:
     pipeline = make_pipeline("passthrough", trial.make())
     pipeline.fit(trial.ids, trial.y)
     alone = trial.make().fit(trial.ids, trial.y)
-    found, expected = _outputs(pipeline, trial.ids), _outputs(alone, trial.ids)
-    _must_agree(found, expected, "predictions differ in a pipeline.")
-    _must(
+    found, expected = predicted(pipeline, trial.ids), predicted(alone, trial.ids)
+    must_agree(found, expected, "predictions differ in a pipeline.")
+    must(
         pipeline.score(trial.ids, trial.y) == alone.score(trial.ids, trial.y),
         "The score differs in a pipeline.",
     )
@@ -363,7 +265,7 @@ def check_shared_graph(trial: Trial) -> None:
     """Clone and copy; tables are sliced by cross-validation, a graph must be shared."""
     estimator = trial.fit()
     for copied in (clone(estimator), copy.deepcopy(estimator)):
-        _must(copied.graph is trial.graph, "A copy must share the graph, not copy it.")
+        must(copied.graph is trial.graph, "A copy must share the graph, not copy it.")
 
 
 # What X may be
@@ -380,7 +282,7 @@ def check_forms_of_ids(trial: Trial) -> None:
     """Give ids as lists, objects and small integers, and, since there is one column, \
 without it, where scikit-learn expects an error."""
     ids = trial.ids
-    expected = _outputs(trial.make().fit(ids, trial.y), ids)
+    expected = predicted(trial.make().fit(ids, trial.y), ids)
     for form in (
         np.ravel,
         np.ndarray.tolist,
@@ -390,9 +292,9 @@ without it, where scikit-learn expects an error."""
         np.asfortranarray,
     ):
         given = form(ids)
-        found = _outputs(trial.make().fit(given, trial.y.tolist()), given)
+        found = predicted(trial.make().fit(given, trial.y.tolist()), given)
         kind = getattr(given, "dtype", type(given).__name__)
-        _must_agree(found, expected, f"predictions differ for ids as {kind}.")
+        must_agree(found, expected, f"predictions differ for ids as {kind}.")
 
 
 @_mirrors("check_readonly_memmap_input")
@@ -402,10 +304,10 @@ def check_read_only_ids(trial: Trial) -> None:
         path = Path(folder, "given")
         joblib.dump((trial.ids, trial.y), path)
         ids, y = joblib.load(path, mmap_mode="r")
-        found = _outputs(trial.make().fit(ids, y), ids)
+        found = predicted(trial.make().fit(ids, y), ids)
         del ids, y
-    expected = _outputs(trial.make().fit(trial.ids, trial.y), trial.ids)
-    _must_agree(found, expected, "predictions differ for arrays mapped from a file.")
+    expected = predicted(trial.make().fit(trial.ids, trial.y), trial.ids)
+    must_agree(found, expected, "predictions differ for arrays mapped from a file.")
 
 
 @_mirrors()
@@ -415,9 +317,9 @@ def check_names_of_nodes(trial: Trial) -> None:
     nodes = [f"node {node}" for node in graph.nodes]
     named = Graph(graph.edge_index, graph.x, graph.edge_attr, nodes=nodes)
     other = replace(trial, graph=named)
-    _must_agree(
-        _outputs(other.fit(), other.ids),
-        _outputs(trial.fit(), trial.ids),
+    must_agree(
+        predicted(other.fit(), other.ids),
+        predicted(trial.fit(), trial.ids),
         "predictions depend on the names of the nodes.",
     )
 
@@ -436,22 +338,22 @@ def check_types_of_features(trial: Trial) -> None:
         sparse.coo_array(x),
     ):
         other = trial.with_features(given)
-        outputs = _outputs(other.fit(), other.ids)
+        outputs = predicted(other.fit(), other.ids)
         for name, values in outputs.items():
             kind = f"{type(given).__name__} of {given.dtype}"
             finite = values.dtype.kind != "f" or bool(np.isfinite(values).all())
-            _must(finite, f"{name} is not finite for features in a {kind}.")
-    outputs = _outputs(trial.fit(), trial.ids)
+            must(finite, f"{name} is not finite for features in a {kind}.")
+    outputs = predicted(trial.fit(), trial.ids)
     for name, values in outputs.items():
         is_wide = values.dtype.kind != "f" or values.dtype == np.float64
-        _must(is_wide, f"{name} must give float64, not {values.dtype}.")
+        must(is_wide, f"{name} must give float64, not {values.dtype}.")
 
 
 @_mirrors("check_fit2d_1feature")
 def check_one_feature(trial: Trial) -> None:
     """Leave the nodes one feature; the one column of X is always there."""
     other = trial.with_features(trial.graph.x[:, :1])
-    _outputs(other.fit(), other.ids)
+    predicted(other.fit(), other.ids)
 
 
 @_mirrors(
@@ -478,12 +380,12 @@ def check_wrong_ids(trial: Trial) -> None:
         ("a sparse array", sparse.csr_array(ids), ("sparse",)),
     )
     for what, X, words in wrong:
-        _must_refuse(partial(trial.make().fit, X, y), *words, what=f"{what} in fit")
-        _must_refuse(partial(fitted.predict, X), *words, what=f"{what} in predict")
+        must_refuse(partial(trial.make().fit, X, y), *words, what=f"{what} in fit")
+        must_refuse(partial(fitted.predict, X), *words, what=f"{what} in predict")
     for value in (np.nan, np.inf):
         x = trial.graph.x.copy()
         x[3, 1] = value
-        _must_refuse(
+        must_refuse(
             partial(trial.with_features, x), "row 3", what=f"a feature of {value}"
         )
 
@@ -495,9 +397,9 @@ def check_one_node(trial: Trial) -> None:
         estimator = trial.make(mode=mode)
         fit = partial(estimator.fit, trial.ids[:1], trial.y[:1])
         if trial.task == "classification":
-            _must_refuse(fit, "class", what="a single node, and so a single class")
+            must_refuse(fit, "class", what="a single node, and so a single class")
         else:
-            _outputs(fit(), trial.ids)
+            predicted(fit(), trial.ids)
 
 
 # Targets and weights
@@ -509,17 +411,17 @@ def check_wrong_targets(trial: Trial) -> None:
     for value in (np.nan, np.inf):
         y = np.where(trial.y == trial.y[1], value, trial.y)
         fit = partial(trial.make().fit, trial.ids, y)
-        _must_refuse(fit, "NaN", "infinity", what=f"{value} in y")
+        must_refuse(fit, "NaN", "infinity", what=f"{value} in y")
     fit = partial(trial.make().fit, trial.ids, trial.y[:-1])
-    _must_refuse(fit, "inconsistent", what="a y of another length")
-    expected = _outputs(trial.make().fit(trial.ids, trial.y), trial.ids)
+    must_refuse(fit, "inconsistent", what="a y of another length")
+    expected = predicted(trial.make().fit(trial.ids, trial.y), trial.ids)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         column = trial.make().fit(trial.ids, trial.y[:, None])
     warned = [each for each in caught if each.category is DataConversionWarning]
-    _must(bool(warned), "A column as y deserves a DataConversionWarning.")
-    _must_agree(
-        _outputs(column, trial.ids), expected, "a column as y counts as another."
+    must(bool(warned), "A column as y deserves a DataConversionWarning.")
+    must_agree(
+        predicted(column, trial.ids), expected, "a column as y counts as another."
     )
 
 
@@ -539,16 +441,16 @@ def check_sample_weights(trial: Trial) -> None:
     def fit(given: Any) -> Any:
         return trial.make().fit(trial.ids, trial.y, sample_weight=given)
 
-    expected = _outputs(fit(weight), trial.ids)
-    _must(np.array_equal(weight, kept), "fit changes sample_weight.")
+    expected = predicted(fit(weight), trial.ids)
+    must(np.array_equal(weight, kept), "fit changes sample_weight.")
     for given in (weight.tolist(), pd.Series(weight)):
         message = f"weights differ as a {type(given).__name__}."
-        _must_agree(_outputs(fit(given), trial.ids), expected, message)
-    _must_refuse(partial(fit, weight[:-1]), "shape", what="too few weights")
-    _must_refuse(
+        must_agree(predicted(fit(given), trial.ids), expected, message)
+    must_refuse(partial(fit, weight[:-1]), "shape", what="too few weights")
+    must_refuse(
         partial(fit, np.stack([weight, weight])), "weight", what="weights of two axes"
     )
-    _must_refuse(partial(fit, 0 * weight), "zero", "class", what="weights of zero")
+    must_refuse(partial(fit, 0 * weight), "zero", "class", what="weights of zero")
 
 
 @_mirrors("check_sample_weight_equivalence_on_dense_data")
@@ -564,9 +466,9 @@ def check_weights_are_repetitions(trial: Trial) -> None:
         weighted, repeated = trial.make(**params), trial.make(**params)
         weighted.fit(trial.ids[order], trial.y[order], sample_weight=weight[order])
         repeated.fit(trial.ids[chosen], trial.y[chosen])
-        _must_agree(
-            _outputs(weighted, trial.ids),
-            _outputs(repeated, trial.ids),
+        must_agree(
+            predicted(weighted, trial.ids),
+            predicted(repeated, trial.ids),
             f"a weight of two must equal a repeated id, with {params or 'defaults'}.",
             _TOLERANCE,
         )
@@ -579,20 +481,7 @@ def _module(trial: Trial) -> Any:
 # Fitting
 
 
-@_mirrors("check_fit_idempotent")
-def check_fit_idempotent(trial: Trial) -> None:
-    """Fit twice, under different global random states, and clones."""
-    estimator = trial.fit()
-    expected = _outputs(estimator, trial.ids)
-    torch.manual_seed(7)
-    message = (
-        "predictions differ after the same fit with the same random_state. Draw from "
-        "torch's generator alone, in build and in training."
-    )
-    part = slice(0, 2 * _N_NODES // 3)
-    estimator.fit(trial.ids[part], trial.y[part])
-    _must_agree(_outputs(estimator, trial.ids), expected, message, _TOLERANCE)
-    _must_agree(_outputs(trial.fit(), trial.ids), expected, message, _TOLERANCE)
+_mirrors("check_fit_idempotent")(_estimators.check_fit_idempotent)
 
 
 @_mirrors("check_methods_sample_order_invariance", "check_methods_subset_invariance")
@@ -600,15 +489,15 @@ def check_predictions_stand_alone(trial: Trial) -> None:
     """Ask for nodes in another order and one by one, their neighbours unasked."""
     for mode in ("transductive", "inductive"):
         estimator = trial.fit(precision="float64", mode=mode)
-        expected = _outputs(estimator, trial.ids)
+        expected = predicted(estimator, trial.ids)
         order = np.random.default_rng(0).permutation(_N_NODES)
-        found = _outputs(estimator, trial.ids[order])
+        found = predicted(estimator, trial.ids[order])
         back = {name: values[order.argsort()] for name, values in found.items()}
-        _must_agree(
+        must_agree(
             back, expected, "the order of the ids asked for matters.", _TOLERANCE
         )
-        alone = [_outputs(estimator, trial.ids[[row]]) for row in range(_N_NODES)]
-        _must_agree(
+        alone = [predicted(estimator, trial.ids[[row]]) for row in range(_N_NODES)]
+        must_agree(
             {name: np.concatenate([each[name] for each in alone]) for name in expected},
             expected,
             "the score of a node depends on which other ids are asked for. It may "
@@ -624,14 +513,11 @@ def check_held_out_nodes_are_unknown(trial: Trial) -> None:
     x = trial.graph.x.copy()
     x[len(trained) :] = 100.0
     first, second = (
-        _weights(each.fit(mode="inductive")) for each in (trial, trial.with_features(x))
+        weights_of(each.fit(mode="inductive"))
+        for each in (trial, trial.with_features(x))
     )
     same = all(torch.equal(first[name], second[name]) for name in first)
-    _must(same, "Inductive training must not know the features of held-out nodes.")
-
-
-def _weights(estimator: Any) -> dict[str, torch.Tensor]:
-    return dict(estimator.net_.module_.state_dict())
+    must(same, "Inductive training must not know the features of held-out nodes.")
 
 
 @_mirrors()
@@ -648,14 +534,14 @@ def check_grown_graph(trial: Trial) -> None:
         edge_attr,
     )
     estimator = trial.fit(precision="float64")
-    _must_agree(
-        _outputs(estimator, trial.ids, graph=grown),
-        _outputs(estimator, trial.ids),
+    must_agree(
+        predicted(estimator, trial.ids, graph=grown),
+        predicted(estimator, trial.ids),
         "nodes that no edge connects change a prediction.",
         _TOLERANCE,
     )
-    for name, values in _outputs(estimator, grown.nodes[-2:], graph=grown).items():
-        _must(len(values) == 2, f"{name} must give a row for each new node.")
+    for name, values in predicted(estimator, grown.nodes[-2:], graph=grown).items():
+        must(len(values) == 2, f"{name} must give a row for each new node.")
 
 
 @_mirrors("check_classifiers_train", task="classification")
@@ -663,16 +549,16 @@ def check_classifiers_train(trial: Trial) -> None:
     """Learn two and three communities, with default parameters."""
     for y in (trial.y, (trial.y == 1).astype(int)):
         estimator = trial.make(max_epochs=_default_epochs(trial)).fit(trial.ids, y)
-        outputs = _outputs(estimator, trial.ids)
+        outputs = predicted(estimator, trial.ids)
         accuracy = float((outputs["predict"] == y).mean())
-        _must(accuracy > 0.83, f"Accuracy on trained nodes is {accuracy:.2f}.")
+        must(accuracy > 0.83, f"Accuracy on trained nodes is {accuracy:.2f}.")
         shares, scores = outputs["predict_proba"], outputs["decision_function"]
         n_classes = len(np.unique(y))
-        _must(shares.shape == (_N_NODES, n_classes), "predict_proba has a wrong shape.")
-        _must(np.allclose(shares.sum(axis=1), 1), "Probabilities must add up to one.")
+        must(shares.shape == (_N_NODES, n_classes), "predict_proba has a wrong shape.")
+        must(np.allclose(shares.sum(axis=1), 1), "Probabilities must add up to one.")
         best = (scores > 0).astype(int) if n_classes == 2 else scores.argmax(axis=1)
         agree = (best == outputs["predict"]) & (best == shares.argmax(axis=1))
-        _must(bool(agree.all()), "predict, predict_proba and scores must agree.")
+        must(bool(agree.all()), "predict, predict_proba and scores must agree.")
 
 
 @_mirrors("check_regressors_train", task="regression")
@@ -680,7 +566,7 @@ def check_regressors_train(trial: Trial) -> None:
     """Learn the numbers of three communities, with default parameters."""
     estimator = trial.make(max_epochs=_default_epochs(trial)).fit(trial.ids, trial.y)
     score = estimator.score(trial.ids, trial.y)
-    _must(score > 0.5, f"R2 on trained nodes is {score:.2f}, below .5.")
+    must(score > 0.5, f"R2 on trained nodes is {score:.2f}, below .5.")
 
 
 def _default_epochs(trial: Trial) -> int:
@@ -699,15 +585,15 @@ def check_classifiers_classes(trial: Trial) -> None:
         np.array([7, -1, 3]),
         np.array([True, False, True]),
     )
-    for labels in names:
-        y = labels[trial.y]
+    for classes in names:
+        y = classes[trial.y]
         estimator = trial.make().fit(trial.ids, y)
         expected = np.unique(y)
         same = np.array_equal(estimator.classes_, expected)
-        _must(same, f"classes_ is {estimator.classes_}, but must be {expected}.")
-        predicted = estimator.predict(trial.ids)
-        known = bool(np.isin(predicted, expected).all())
-        _must(known and predicted.dtype == y.dtype, "predict must give labels of y.")
+        must(same, f"classes_ is {estimator.classes_}, but must be {expected}.")
+        labels = estimator.predict(trial.ids)
+        known = bool(np.isin(labels, expected).all())
+        must(known and labels.dtype == y.dtype, "predict must give labels of y.")
 
 
 @_mirrors(
@@ -719,18 +605,18 @@ def check_one_class(trial: Trial) -> None:
     """Leave one class, by labels or by weights of nodes."""
     estimator = trial.make()
     one = np.zeros(_N_NODES, dtype=int)
-    _must_refuse(partial(estimator.fit, trial.ids, one), "class", what="one class")
+    must_refuse(partial(estimator.fit, trial.ids, one), "class", what="one class")
     fit = partial(
         estimator.fit, trial.ids, trial.y, sample_weight=(trial.y == 1).astype(float)
     )
-    _must_refuse(fit, "class", what="weights that leave one class")
+    must_refuse(fit, "class", what="weights that leave one class")
 
 
 @_mirrors("check_classifiers_regression_target", task="classification")
 def check_regression_target(trial: Trial) -> None:
     """Give numbers as labels of nodes."""
     fit = partial(trial.make().fit, trial.ids, trial.graph.x[:, 0])
-    _must_refuse(fit, "Unknown label type", what="numbers as labels")
+    must_refuse(fit, "Unknown label type", what="numbers as labels")
 
 
 @_mirrors("check_class_weight_classifiers", task="classification")
@@ -745,18 +631,18 @@ def check_class_weight(trial: Trial) -> None:
         share = float(
             (estimator.fit(other.ids, classes).predict(other.ids) == 0).mean()
         )
-        _must(share > 0.87, f"With weights of {weight}, {share:.2f} of nodes are 0.")
+        must(share > 0.87, f"With weights of {weight}, {share:.2f} of nodes are 0.")
 
 
 @_mirrors("check_decision_proba_consistency", task="classification")
 def check_decision_and_probabilities(trial: Trial) -> None:
     """Compare the order of scores and probabilities of nodes."""
-    outputs = _outputs(
+    outputs = predicted(
         trial.make().fit(trial.ids, (trial.y == 1).astype(int)), trial.ids
     )
     shares = outputs["predict_proba"][:, 1][outputs["decision_function"].argsort()]
     falls = bool((np.diff(shares) < -1e-9).any())
-    _must(not falls, "Probabilities must rise with scores.")
+    must(not falls, "Probabilities must rise with scores.")
 
 
 @_mirrors(
@@ -770,16 +656,16 @@ def check_decision_and_probabilities(trial: Trial) -> None:
 def check_many_labels(trial: Trial) -> None:
     """Give each node several labels, as arrays and lists."""
     y = np.eye(3, dtype=int)[trial.y]
-    expected = _outputs(trial.make().fit(trial.ids, y), trial.ids)
+    expected = predicted(trial.make().fit(trial.ids, y), trial.ids)
     for name, values in expected.items():
-        _must(values.shape == y.shape, f"{name} has the shape {values.shape}.")
-    _must(
+        must(values.shape == y.shape, f"{name} has the shape {values.shape}.")
+    must(
         np.array_equal(expected["predict"], (expected["predict_proba"] > 0.5) * 1),
         "predict must tell which labels are more probable than not.",
     )
     for form in (y.tolist(), list(y), y.astype(np.int8), y.astype(float)):
-        found = _outputs(trial.make().fit(trial.ids, form), trial.ids)
-        _must_agree(found, expected, "predictions depend on the form of y.")
+        found = predicted(trial.make().fit(trial.ids, form), trial.ids)
+        must_agree(found, expected, "predictions depend on the form of y.")
 
 
 # Numbers
@@ -790,17 +676,17 @@ def check_several_numbers(trial: Trial) -> None:
     """Give each node several numbers."""
     y = np.column_stack([trial.y, -trial.y])
     found = trial.make().fit(trial.ids, y).predict(trial.ids)
-    _must(found.shape == y.shape, f"predict has the shape {found.shape}.")
-    _must(found.dtype == np.float64, f"predict gives {found.dtype}, not float64.")
+    must(found.shape == y.shape, f"predict has the shape {found.shape}.")
+    must(found.dtype == np.float64, f"predict gives {found.dtype}, not float64.")
 
 
 @_mirrors("check_regressors_int", task="regression")
 def check_integers(trial: Trial) -> None:
     """Give nodes integers, which are the same as numbers."""
     y = np.round(trial.y).astype(int)
-    _must_agree(
-        _outputs(trial.make().fit(trial.ids, y), trial.ids),
-        _outputs(trial.make().fit(trial.ids, y.astype(float)), trial.ids),
+    must_agree(
+        predicted(trial.make().fit(trial.ids, y), trial.ids),
+        predicted(trial.make().fit(trial.ids, y.astype(float)), trial.ids),
         "integers are predicted in another way than numbers.",
     )
 
@@ -809,4 +695,4 @@ def check_integers(trial: Trial) -> None:
 def check_no_decision_function(trial: Trial) -> None:
     """Look for methods of a classifier, without a table."""
     for name in ("decision_function", "predict_proba", "predict_log_proba"):
-        _must(not hasattr(trial.make(), name), f"A regressor must not have {name}.")
+        must(not hasattr(trial.make(), name), f"A regressor must not have {name}.")
