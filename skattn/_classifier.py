@@ -142,9 +142,10 @@ default="from_dtype"
     -----
     `X` is a table, a panel of series, a list of graphs, or texts. A table is an array
     or a DataFrame of shape (n, n_columns); columns of categories or strings are
-    embedded, missing values are allowed everywhere. A panel is an array of shape (n, n_channels,
-    length), NaN where a value is missing, or a list of arrays of shape (n_channels,
-    length) with lengths of their own; NaN at the end of a series counts as padding.
+    embedded, missing values are allowed everywhere. A panel is an array of shape (n,
+    n_channels, length), NaN where a value is missing, or a list of arrays of shape
+    (n_channels, length) with lengths of their own; NaN at the end of a series counts as
+    padding.
 
     Graphs are a list, an array of objects or a Series of `Graph` with equal numbers of
     dense features of nodes, and of edges where the architecture takes them. It pools
