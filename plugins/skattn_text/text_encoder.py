@@ -233,9 +233,11 @@ class _OfPair(_Pooled):
         if mask is not None or other_mask is not None:
             sides = [(tokens, mask), (separator, None), (other_tokens, other_mask)]
             mask = torch.cat([_full(*side) for side in sides], dim=1)
-        counts = torch.tensor([tokens.shape[1] + 2, other_tokens.shape[1]])
-        segments = self.segments.repeat_interleave(counts.to(tokens.device), dim=0)
-        return self.score(self.embed(joined, mask) + segments, _behind_cls(mask))
+        first, second = self.segments.split(1)
+        first = first.expand(tokens.shape[1] + 2, -1)  # cls, tokens and separator
+        second = second.expand(other_tokens.shape[1], -1)
+        h = self.embed(joined, mask) + torch.cat([first, second])
+        return self.score(h, _behind_cls(mask))
 
 
 class _OfTokens(_Encoder):
@@ -244,14 +246,13 @@ class _OfTokens(_Encoder):
     def __init__(self, params: TextEncoder, data: DataSpec) -> None:
         super().__init__(params, data, ("tokens",))
         width = params.d_model
+        self.head: nn.Module = ScoreHead(data, width)
         self.transform = None
-        if data.task == "tagging":
-            self.head: nn.Module = ScoreHead(data, width)
-            return
-        self.transform = nn.Sequential(
-            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)
-        )
-        self.head = VocabularyHead(width, data.n_outputs, self.tokens.embed)
+        if data.task == "token_prediction":
+            self.head = VocabularyHead(width, data.n_outputs, self.tokens.embed)
+            self.transform = nn.Sequential(
+                nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)
+            )
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute raw scores; see `Architecture`."""
