@@ -9,7 +9,14 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
 
-from skattn import Architecture, AttentionClassifier, AttentionForecaster, Checkpoint
+from skattn import (
+    Architecture,
+    AttentionClassifier,
+    AttentionForecaster,
+    AttentionTagger,
+    AttentionTranslator,
+    Checkpoint,
+)
 from skattn._engine import _checkpoint
 
 
@@ -414,6 +421,41 @@ def test_forecasts_of_drawn_windows(file, series):
     changed = forecaster(Checkpoint(file))
     with pytest.raises(ValueError, match="training samples"):
         changed.fit(series * 2, fh=[1, 2])
+
+
+def texts():
+    rng = np.random.default_rng(0)
+    words = np.array(["a", "bird", "sings", "cat", "sleeps", "today"])
+    lengths = rng.integers(1, 7, size=40)
+    return [rng.choice(words, size=length).tolist() for length in lengths]
+
+
+def translation(**params):
+    X = [" ".join(text) for text in texts()]
+    return AttentionTranslator(**params), X, [each.upper() for each in X]
+
+
+def tagging(**params):
+    y = [["B-x" if word == "cat" else "O" for word in text] for text in texts()]
+    return AttentionTagger("tener", **params), texts(), y
+
+
+def sentiment(**params):
+    X = [" ".join(text) for text in texts()]
+    return AttentionClassifier(**params), X, ["cat" in text for text in X]
+
+
+@pytest.mark.parametrize("task", [translation, tagging, sentiment])
+def test_texts(file, task):
+    def fit(*callbacks):
+        params = {"max_epochs": 4, "batch_size": 8, "random_state": 0}
+        estimator, X, y = task(**params, callbacks=list(callbacks))
+        return estimator.fit(X, y)
+
+    expected = fit()
+    with pytest.raises(RuntimeError, match="the power failed"):
+        fit(Checkpoint(file), Stop(3))
+    assert_same_training(fit(Checkpoint(file)), expected)
 
 
 @pytest.fixture
