@@ -37,11 +37,14 @@ class Results:
         self.path = RESULTS / f"{name}.csv"
         self.key = tuple(key)
         self.force = force
-        self.rows: list[dict[str, str]] = []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                self.rows = list(csv.DictReader(file))
+        self.rows = self._read()
         self._measured: set[tuple[str, ...]] = set()
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
 
     def _key_of(self, row: dict[str, Any]) -> tuple[str, ...]:
         return tuple(str(row.get(name, "")) for name in self.key)
@@ -58,7 +61,8 @@ class Results:
         new = {name: _text(value) for name, value in (row | environment()).items()}
         place = self._key_of(new)
         self._measured.add(place)
-        self.rows = [old for old in self.rows if self._key_of(old) != place] + [new]
+        # Anew, for another process may have added to them.
+        self.rows = [old for old in self._read() if self._key_of(old) != place] + [new]
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         RESULTS.mkdir(exist_ok=True)
         unfinished = self.path.with_suffix(".tmp")

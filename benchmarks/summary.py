@@ -20,8 +20,10 @@ import m4
 import multi30k
 import overhead
 import panels
+import sst2
 import tables
 import transformer_xl
+import wnut17
 from _results import Results, as_markdown
 
 START, END = "<!-- numbers -->", "<!-- end of numbers -->"
@@ -40,6 +42,8 @@ TITLES = {
     "airline": ("Airline, last 36 months held out", airline),
     "cora": ("Cora, the public split", cora),
     "graph_scale": ("Graphs up to a million nodes", graph_scale),
+    "sst2": ("SST-2, sentences alone", sst2),
+    "wnut17": ("WNUT-17, new entities", wnut17),
     "multi30k": ("Multi30k, German to English, the test part of 2016", multi30k),
     "transformer_xl": ("Transformer-XL, characters of SST-2", transformer_xl),
 }
