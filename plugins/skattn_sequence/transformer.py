@@ -36,7 +36,8 @@ class Transformer(Architecture):
     sinusoidal positions added to all tokens. In translation :math:`t = \sqrt d\, E_s`
     embeds the source, :math:`q = \sqrt d\, E_t` the target up to a position, of which
     the scores :math:`s` are those of the token after it, and with tied embeddings
-    :math:`W = E_t`. Target by target, the keys and values of earlier tokens are kept.
+    :math:`W = E_t`. A translation is written token by token; keys and values of the
+    tokens before are kept.
 
     In forecasting the positions run on from the window into the future. Covariates that
     are known in advance are added to the tokens of their steps, :math:`t` and
@@ -73,6 +74,12 @@ class Transformer(Architecture):
         Let the scores of a translation be products with the embeddings of the target's
         tokens, as in the paper; and where both languages have one vocabulary, let them
         have one embedding.
+
+    Notes
+    -----
+    The defaults are for small data. For some ten thousand pairs of short sentences
+    ``Transformer(d_model=256, num_heads=8, num_layers=3, d_ff=512, dropout=0.3)`` and
+    the defaults of `skattn.AttentionTranslator` are a good start.
 
     References
     ----------
