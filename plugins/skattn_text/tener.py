@@ -233,8 +233,11 @@ class _DirectedAttention(nn.Module):
         self.num_heads = num_heads
         self.layer = layer
         self.project_query_value = nn.Linear(d_model, 2 * d_model, bias=False)
-        self.content_bias = nn.Parameter(torch.zeros(num_heads, d_model // num_heads))
-        self.distance_bias = nn.Parameter(torch.zeros(num_heads, d_model // num_heads))
+        self.content_bias = nn.Parameter(torch.empty(num_heads, d_model // num_heads))
+        self.distance_bias = nn.Parameter(torch.empty(num_heads, d_model // num_heads))
+        # Heads that begin with different places to look at.
+        nn.init.xavier_normal_(self.content_bias)
+        nn.init.xavier_normal_(self.distance_bias)
         self.project_out = nn.Linear(d_model, d_model)
 
     def forward(self, h: Tensor, mask: Tensor | None) -> Tensor:
