@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from skattn import inspection as inspection
     from skattn import nn as nn
     from skattn import testing as testing
+    from skattn import text as text
     from skattn._architecture import Architecture as Architecture
     from skattn._architecture import DataSpec as DataSpec
     from skattn._architecture import SpecialToken as SpecialToken
