@@ -46,7 +46,7 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         Passes over the training data, at most.
     lr : float, default=0.002
         Highest learning rate.
-    batch_size : int or "auto", default=32
+    batch_size : int or "auto", default=16
         Sentences in a training step, of similar lengths; ``"auto"`` makes at least
         eight steps an epoch from 64 sentences, with batches of a power of two between 8
         and 256.
@@ -162,7 +162,7 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         tag_scheme: str | None = "auto",
         max_epochs: int = 30,
         lr: float = 2e-3,
-        batch_size: int | str = 32,
+        batch_size: int | str = 16,
         optimizer: str | type = "AdamW",
         weight_decay: float = 1e-2,
         lr_schedule: str | None = "one_cycle",

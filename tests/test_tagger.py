@@ -35,7 +35,11 @@ X, Y = make_sentences()
 
 
 def make_tagger(**params):
-    small = {"architecture": SelfAttention(d_model=16, num_layers=1), "max_epochs": 15}
+    small = {
+        "architecture": SelfAttention(d_model=16, num_layers=1),
+        "max_epochs": 15,
+        "batch_size": 8,
+    }
     return AttentionTagger(**{**small, "lr": 0.01, "random_state": 0, **params})
 
 

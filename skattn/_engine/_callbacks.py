@@ -194,7 +194,7 @@ def make_callbacks(
     is_linear = net.module.linear_skip
     is_weighed = is_linear and net.module.data.input in ("tokens", "pair")
     if is_validated or is_weighed:
-        kind = EarlyStopping
+        kind = net.criterion.early_stopping
         if is_linear:
             kind = _WeighedWithLinear if is_weighed else _BetterThanLinear
         stop = kind(
