@@ -48,7 +48,9 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Blocks of self-attention and attention to the encoder's output."""
 
-    def __init__(self, params: Transformer, tokens: str, memory: str) -> None:
+    def __init__(
+        self, params: Transformer, tokens: str, memory: str, given: str | None = None
+    ) -> None:
         super().__init__()
         self.blocks: Any = nn.ModuleList(
             DecoderBlock(
@@ -59,6 +61,7 @@ class Decoder(nn.Module):
                 layer=f"decoder.{number}",
                 tokens=tokens,
                 memory=memory,
+                given=given,
             )
             for number in range(params.num_layers)
         )

@@ -279,7 +279,7 @@ class _Translator(nn.Module):
         self.source, self.target, self.head = maps
         self.dropout = LeanDropout(params.dropout)
         self.encoder = Encoder(params, "tokens")
-        self.decoder = Decoder(params, "target_tokens", "tokens")
+        self.decoder = Decoder(params, "target_tokens", "tokens", given="given_tokens")
 
     def forward(
         self,

@@ -213,20 +213,25 @@ class SourceEncoder:
         Parameters
         ----------
         axis : str
-            ``"tokens"``, ``"target_tokens"``, or something else.
+            ``"tokens"``, ``"target_tokens"``, ``"given_tokens"``, or something else.
         content : dict of str to ndarray
             From `read`; ``target_tokens`` as `TranslationTarget.encode` makes them.
 
         Returns
         -------
         names : list of list of str or None
-            Tokens of each sentence; a query is named by the token that it writes.
+            Tokens of each sentence: those that are written, or given before them.
         """
-        encoders = {"tokens": self.token_encoder, "target_tokens": self.target_encoder}
-        if axis not in encoders:
+        if axis == "tokens":
+            encoder, sequences = self.token_encoder, content["tokens"]
+        elif axis == "target_tokens":
+            encoder, sequences = self.target_encoder, content["target_tokens"]
+        elif axis == "given_tokens":
+            encoder = self.target_encoder
+            sequences = _started(content["target_tokens"])
+        else:
             return None
-        names = encoders[axis].tokens_
-        return [names[tokens].tolist() for tokens in content[axis]]
+        return [encoder.tokens_[tokens].tolist() for tokens in sequences]
 
 
 class TranslationTarget:

@@ -129,6 +129,8 @@ class DecoderBlock(nn.Module):
         Name of the layer in records.
     tokens, memory : str or tuple of str
         What the tokens of the decoder and of the encoder are; see `skattn.nn.record`.
+    given : str or tuple of str, optional
+        What the decoder's tokens are as keys, where `tokens` names what comes of them.
 
     Examples
     --------
@@ -155,11 +157,12 @@ class DecoderBlock(nn.Module):
         layer: str,
         tokens: Axis,
         memory: Axis,
+        given: Axis | None = None,
     ) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(d_model)
         self.attention = _SteppedAttention(
-            d_model, num_heads, layer=layer, queries=tokens, keys=tokens
+            d_model, num_heads, layer=layer, queries=tokens, keys=given or tokens
         )
         self.norm_cross = nn.LayerNorm(d_model)
         self.cross_attention = _SteppedAttention(

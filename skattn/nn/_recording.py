@@ -41,8 +41,10 @@ class Recorded:
     kind : str
         ``"self"``, ``"cross"``, ``"pooling"``, ``"edge"``, ...
     queries, keys : str or tuple of str
-        What the two axes are: ``"features"``, ``"time"``, ``"horizon"`` or
-        ``"channels"``, whose positions the estimator names; another word for an extra
+        What the two axes are: ``"features"``, ``"time"``, ``"horizon"``,
+        ``"channels"``, ``"tokens"``, ``"other_tokens"``, ``"target_tokens"`` (named
+        after the token that is written there) or ``"given_tokens"`` (after the one
+        before it), whose positions the estimator names; another word for an extra
         token, such as ``"cls"``, or for tokens that are numbered, such as ``"patch"``;
         a `Name` that the data gave; a tuple where such parts are joined.
     edge_index : Tensor of shape (2, edges) or None

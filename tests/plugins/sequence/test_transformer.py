@@ -327,12 +327,13 @@ def test_equation_of_a_translation(params, data):
     assert names == [
         ("encoder.0", "self", "tokens", "tokens"),
         ("encoder.1", "self", "tokens", "tokens"),
-        ("decoder.0", "self", "target_tokens", "target_tokens"),
+        ("decoder.0", "self", "target_tokens", "given_tokens"),
         ("decoder.0", "cross", "target_tokens", "tokens"),
-        ("decoder.1", "self", "target_tokens", "target_tokens"),
+        ("decoder.1", "self", "target_tokens", "given_tokens"),
         ("decoder.1", "cross", "target_tokens", "tokens"),
     ]
     lengths = {"tokens": LENGTHS, "target_tokens": TARGET_LENGTHS}
+    lengths["given_tokens"] = TARGET_LENGTHS
     for number in range(3):  # not the empty one
         length, steps = LENGTHS[number], TARGET_LENGTHS[number]
         source = embed(state, "source", inputs["tokens"][number, :length])
