@@ -50,7 +50,7 @@ class TextEncoder(Architecture):
 
     Parameters
     ----------
-    d_model : int, default=128
+    d_model : int, default=64
         Width of a token, a multiple of `num_heads`; 768 in the paper.
     num_heads : int, default=4
         Heads of each attention layer; 12 in the paper.
@@ -59,13 +59,13 @@ class TextEncoder(Architecture):
     d_ff : int or None, default=None
         Hidden units of the feed-forward nets; None takes twice `d_model`, the paper
         four times.
-    dropout : float, default=0.1
+    dropout : float, default=0.3
         Probability of dropping a unit of each branch, and of what is read; attention
-        weights are not dropped.
-    embedding_dropout : float, default=0.3
-        Probability of dropping a unit of :math:`H_0`; 0.1 in the paper, which is
-        pretrained on much text. From a few thousand texts alone, more is better.
-    word_dropout : float, default=0.1
+        weights are not dropped. 0.1 in the paper.
+    embedding_dropout : float, default=0.5
+        Probability of dropping a unit of :math:`H_0`. The defaults are for a few
+        thousand texts without pretraining; more texts need less.
+    word_dropout : float, default=0.2
         Probability of replacing a token by the unknown one while training.
     pooling : {"mean", "cls"}, default="mean"
         What a whole text is read from: all tokens, or the extra one, as in the paper.
@@ -99,19 +99,19 @@ class TextEncoder(Architecture):
         "num_heads": Choice(1, 2, 4, 8),
         "num_layers": Int(1, 4),
         "dropout": Float(0.0, 0.5),
-        "embedding_dropout": Float(0.0, 0.6),
-        "word_dropout": Float(0.0, 0.3),
+        "embedding_dropout": Float(0.0, 0.7),
+        "word_dropout": Float(0.0, 0.4),
     }
 
     def __init__(
         self,
-        d_model: int = 128,
+        d_model: int = 64,
         num_heads: int = 4,
         num_layers: int = 2,
         d_ff: int | None = None,
-        dropout: float = 0.1,
-        embedding_dropout: float = 0.3,
-        word_dropout: float = 0.1,
+        dropout: float = 0.3,
+        embedding_dropout: float = 0.5,
+        word_dropout: float = 0.2,
         pooling: str = "mean",
     ) -> None:
         self.d_model = d_model
