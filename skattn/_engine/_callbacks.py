@@ -198,7 +198,7 @@ def make_callbacks(
         if is_linear:
             kind = _WeighedWithLinear if is_weighed else _BetterThanLinear
         stop = kind(
-            "weighed_loss" if is_weighed else "valid_loss",
+            "weighed_loss" if is_weighed else net.criterion.monitor,
             patience=options.patience,
             threshold=0.0,
             load_best=True,

@@ -224,8 +224,8 @@ class BestTags(EarlyStopping):
     fewer of them are found.
     """
 
-    def __init__(self, **params: Any) -> None:
-        super().__init__(monitor="valid_quality", lower_is_better=False, **params)
+    def __init__(self, monitor: str, **params: Any) -> None:
+        super().__init__(monitor, lower_is_better=False, **params)
 
     def on_epoch_end(self, net: Any, dataset_valid: Any = None, **_: Any) -> None:
         """Record the quality of an epoch and compare it with the best one."""
@@ -240,7 +240,7 @@ class BestTags(EarlyStopping):
                 expected.append(target.values[mask].cpu().numpy())
         quality = criterion.quality(np.concatenate(found), np.concatenate(expected))
         quality -= 1e-6 * net.history[-1, "valid_loss"]
-        net.history.record("valid_quality", quality)
+        net.history.record(self.monitor, quality)
         super().on_epoch_end(net)
 
 
@@ -257,6 +257,7 @@ class TagLoss(SequenceCrossEntropy):
     """
 
     early_stopping = BestTags
+    monitor = "valid_quality"
 
     def __init__(self, allowed: np.ndarray, has_entities: bool = False) -> None:
         super().__init__()

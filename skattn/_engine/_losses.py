@@ -25,9 +25,12 @@ class Loss(nn.Module):
     early_stopping : type
         A callback that tells the best epoch, `skorch.callbacks.EarlyStopping` or
         derived from it.
+    monitor : str
+        What it looks at, as the history names it.
     """
 
     early_stopping: ClassVar[type[EarlyStopping]] = EarlyStopping
+    monitor: ClassVar[str] = "valid_loss"
 
     def predict(self, scores: Tensor) -> Tensor:
         """Turn raw scores into probabilities or point predictions.
