@@ -1,8 +1,8 @@
 """Every built-in architecture against the kit, as anybody's is checked.
 
 In the everyday run: the contract for all, and scikit-learn's and sktime's suites for
-the default architecture, on nodes for that of graphs. The suites for all others are
-slow.
+the default architecture, on nodes for that of graphs, of translations for that of
+translators. The suites for all others are slow.
 """
 
 import tomllib
@@ -13,12 +13,22 @@ from sktime.utils.estimator_checks import check_estimator
 
 import skattn
 from skattn import _registry
-from skattn._base import DEFAULT_ARCHITECTURE, DEFAULT_GRAPH_ARCHITECTURE
+from skattn._base import (
+    DEFAULT_ARCHITECTURE,
+    DEFAULT_GRAPH_ARCHITECTURE,
+    DEFAULT_TRANSLATION_ARCHITECTURE,
+)
 from skattn.testing import check_architecture, parametrize_with_checks, run_checks
 
 BUILT_IN = sorted(
     origin.name for origin in _registry.installed() if origin.distribution == "skattn"
 )
+
+# Of these the everyday run has the suite of one estimator.
+DEFAULTS = {
+    "Node": DEFAULT_GRAPH_ARCHITECTURE,
+    "AttentionTranslator": DEFAULT_TRANSLATION_ARCHITECTURE,
+}
 
 SKTIME = (
     "AttentionForecaster",
@@ -48,7 +58,10 @@ def suites():
             # Of sktime's suites the everyday run has those below.
             is_sktime = title.endswith("/check_estimator")
             everyday = name == DEFAULT_ARCHITECTURE and not is_sktime
-            everyday |= name == DEFAULT_GRAPH_ARCHITECTURE and title.startswith("Node")
+            everyday |= any(
+                name == default and title.startswith(facade)
+                for facade, default in DEFAULTS.items()
+            )
             marks = () if everyday else (pytest.mark.slow,)
             yield pytest.param(name, check, id=f"{name}-{title}", marks=marks)
 
