@@ -43,6 +43,7 @@ _BUILT_WITH = (
     "n_neighbors",
     "tag_scheme",
     "crf",
+    "outside_shift",
     "precision",
     "compile",
     "net_params",
@@ -445,6 +446,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
         tags.target_tags.multi_output = True
         return tags
 

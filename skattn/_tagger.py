@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from skattn._architecture import DataSpec
 from skattn._base import DEFAULT_ARCHITECTURE
@@ -42,6 +44,11 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         How tags mark where entities begin and end. ``"auto"`` finds it in the training
         tags, or none where they do not look like ``"B-PER"``; None takes tags as mere
         labels. With a scheme, no sequence is predicted that breaks it.
+    outside_shift : float or "auto", default="auto"
+        With a scheme, what ``predict`` takes off the score of the tag ``"O"`` of each
+        token, in natural logarithms: more than 0 finds more entities, and more wrong
+        ones. ``"auto"`` chooses the highest `score` of the sentences that early
+        stopping holds out; 0 where there are none.
     max_epochs : int, default=30
         Passes over the training data, at most.
     lr : float, default=0.002
@@ -99,6 +106,8 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         The tags, sorted; with a scheme, all that it has for the types in `y`.
     tag_scheme_ : str or None
         The scheme of the tags.
+    outside_shift_ : float
+        The `outside_shift` that ``predict`` uses.
     token_encoder_ : TokenEncoder
         Fitted.
     net_ : skorch.NeuralNet
@@ -150,6 +159,10 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         "token_encoder": [object],  # `WordEncoder` says what it takes
         "crf": ["boolean"],
         "tag_scheme": [StrOptions({"auto", *SCHEMES}), None],
+        "outside_shift": [
+            Interval(Real, None, None, closed="neither"),
+            StrOptions({"auto"}),
+        ],
     }
 
     def __init__(
@@ -160,6 +173,7 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         pretrained: PretrainedTextNet | None = None,
         crf: bool = True,
         tag_scheme: str | None = "auto",
+        outside_shift: float | str = "auto",
         max_epochs: int = 30,
         lr: float = 2e-3,
         batch_size: int | str = 16,
@@ -185,6 +199,7 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         self.pretrained = pretrained
         self.crf = crf
         self.tag_scheme = tag_scheme
+        self.outside_shift = outside_shift
         self.max_epochs = max_epochs
         self.lr = lr
         self.batch_size = batch_size
@@ -265,7 +280,9 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         return self._publish()
 
     def predict(self, X: Any) -> list[list[Any]]:
-        """Find the most probable tags of each sentence as a whole.
+        """Find the most probable tags of each sentence as a whole, entities preferred.
+
+        How much they are is `outside_shift`.
 
         Parameters
         ----------
@@ -277,8 +294,12 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         tags : list of list of str or of int
             One for each token; no sequence that the scheme does not have.
         """
-        decode = self._target.decode
-        return self._read(X, lambda chain, mask: chain.best_path(mask).tolist(), decode)
+        check_is_fitted(self, "net_")
+
+        def find(chain: Any, mask: Any) -> list[list[int]]:
+            return chain.shifted(self.outside_shift_).best_path(mask).tolist()
+
+        return self._read(X, find, self._target.decode)
 
     def predict_proba(self, X: Any) -> list[np.ndarray]:
         """Predict probabilities of the tags of each token.
@@ -292,8 +313,9 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         -------
         probabilities : list of ndarray of shape (n_tokens, n_classes)
             In the order of ``classes_``, summing to one for each token: marginals of
-            all sequences that the scheme has.
+            all sequences that the scheme has, without `outside_shift`.
         """
+        check_is_fitted(self, "net_")
         return self._read(X, self._target.probabilities, np.array)
 
     def score(self, X: Any, y: Any) -> float:
@@ -313,8 +335,8 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
             its strict mode, 0 where there are none; without one, the part of the tokens
             whose tag is right.
         """
-        truth = self._target.check(y).tolist()
         predicted = self.predict(X)
+        truth = self._target.check(y).tolist()
         check_consistent_length(predicted, truth)
         _check_lengths(predicted, truth)
         if self.tag_scheme_ is None:
@@ -348,7 +370,7 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         return "tokens"
 
     def _make_target(self) -> TagTarget:
-        return TagTarget(self.tag_scheme, self.crf)
+        return TagTarget(self.tag_scheme, self.crf, self.outside_shift)
 
     def _make_encoder(self, input: str, architecture: Any) -> WordEncoder:
         return WordEncoder(self.token_encoder, architecture)
@@ -380,6 +402,7 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         """Set what can be read off a fitted tagger."""
         self.classes_ = self._target.classes
         self.tag_scheme_ = self._target.scheme
+        self.outside_shift_ = self.net_.criterion_.shift
         self.token_encoder_ = self._encoder.token_encoder_
         return self
 

@@ -191,6 +191,8 @@ class TagTarget:
         A tagger's parameter.
     crf : bool
         A tagger's parameter.
+    outside_shift : float or "auto", default=0
+        A tagger's parameter.
 
     Attributes
     ----------
@@ -200,9 +202,12 @@ class TagTarget:
         The tags of users, sorted: with a scheme, all that it has for the types found.
     """
 
-    def __init__(self, tag_scheme: str | None, crf: bool) -> None:
+    def __init__(
+        self, tag_scheme: str | None, crf: bool, outside_shift: float | str = 0.0
+    ) -> None:
         self.tag_scheme = tag_scheme
         self.crf = crf
+        self.outside_shift = outside_shift
 
     @staticmethod
     def check(y: Any) -> np.ndarray:
@@ -268,6 +273,12 @@ class TagTarget:
             prefixes = sorted({*SCHEMES[self.scheme]} | {*_AGAIN})
             labels = {f"{each}-{kind}" for each in prefixes for kind in self.kinds}
             labels.add(OUTSIDE)
+        elif self.outside_shift not in ("auto", 0):
+            raise ValueError(
+                f"outside_shift={self.outside_shift!r} concerns the tag {OUTSIDE!r} of "
+                "a scheme, but the tags of y are mere labels. Set it to 'auto', or "
+                "name the scheme in tag_scheme."
+            )
         self.classes = np.array(sorted(labels))
         if len(self.classes) < 2:
             raise ValueError(
@@ -363,7 +374,8 @@ class TagTarget:
             Which knows what tags may follow each other.
         """
         kind = ChainLoss if self.crf else TagLoss
-        return kind(self.allowed(), has_entities=self.scheme is not None)
+        shift = None if self.outside_shift == "auto" else self.outside_shift
+        return kind(self.allowed(), self.scheme is not None, shift)
 
     def allowed(self) -> np.ndarray:
         """Tell which of the net's own tags may follow each other.

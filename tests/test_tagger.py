@@ -257,7 +257,34 @@ def test_early_stopping_restores_the_epoch_of_the_best_score():
     loss = tagger.history_[best, "valid_loss"]
     expected = tagger.score(X[:8], Y[:8]) - 1e-6 * loss
     assert qualities[best] == pytest.approx(expected)
+    assert tagger.outside_shift_ == tagger.history_[best, "valid_shift"]
     assert qualities[best] > qualities[-1]
+
+
+def test_shift_is_what_held_out_entities_want():
+    # Too few epochs to be sure of an entity.
+    tagger = make_tagger(early_stopping=True, max_epochs=3, lr=0.003)
+    tagger.fit(X, Y, X_val=X[:12], y_val=Y[:12])
+    best = int(np.argmax(tagger.history_[:, "valid_quality"]))
+    assert tagger.outside_shift_ == tagger.history_[best, "valid_shift"] > 0
+    restored = pickle.loads(pickle.dumps(tagger))
+    assert restored.predict(X) == tagger.predict(X)
+    scores = {}
+    for shift in (0.0, tagger.outside_shift_):
+        tagger.outside_shift_ = shift
+        scores[shift] = tagger.score(X[:12], Y[:12])
+    assert scores.pop(0.0) < max(scores.values())
+
+
+def test_shift_of_the_user_changes_predictions_and_no_probabilities(tagger):
+    assert tagger.outside_shift_ == 0.0  # nothing was held out
+    eager, shy = (
+        make_tagger(outside_shift=shift, max_epochs=2).fit(X, Y) for shift in (9, -9)
+    )
+    assert not any("O" in tags for tags in eager.predict(X))
+    assert all({*tags} == {"O"} for tags in shy.predict(X))
+    for ours, theirs in zip(eager.predict_proba(X), shy.predict_proba(X), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_early_stopping_begins_with_many_sentences():
@@ -337,6 +364,12 @@ def test_bad_input_is_refused(X, y, error, message):
     ("params", "error", "message"),
     [
         ({"tag_scheme": "IOB"}, ValueError, "'tag_scheme' parameter"),
+        ({"outside_shift": "high"}, ValueError, "'outside_shift' parameter"),
+        (
+            {"outside_shift": 1.0, "tag_scheme": None},
+            ValueError,
+            "the tags of y are mere labels",
+        ),
         ({"crf": "yes"}, ValueError, "'crf' parameter"),
         ({"token_encoder": "word"}, TypeError, "token_encoder='word' must be"),
         ({"token_encoder": TokenEncoder("bpe")}, ValueError, "does not give one code"),
