@@ -48,7 +48,7 @@ def check_sentences(name: str, sentences: Any) -> np.ndarray:
     for number, sentence in enumerate(sentences):
         if not isinstance(sentence, str):
             raise TypeError(
-                f"Element {number} of {name} is {sentence!r} of type "
+                f"Element {number} of {name} is {sentence!r:.60} of type "
                 f"{type(sentence).__name__}, but all must be strings. Drop it, or turn "
                 "it into a string."
             )
@@ -72,7 +72,10 @@ def digests(sequences: Any) -> np.ndarray:
     """
     summaries = []
     for each in sequences:
-        content = each.encode() if isinstance(each, str) else each.tobytes()
+        if isinstance(each, str):
+            content = each.encode("utf-8", "surrogatepass")
+        else:
+            content = each.tobytes()
         summaries.append(hashlib.blake2b(content, digest_size=8).digest())
     return np.frombuffer(b"".join(summaries), dtype=np.uint32).reshape(-1, 2)
 
