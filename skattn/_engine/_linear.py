@@ -223,7 +223,11 @@ def _design(inputs: dict[str, np.ndarray], counts: list[int]) -> Any:
 
 
 def fit_linear(
-    design: Any, target: np.ndarray, weight: np.ndarray | None, loss: Loss
+    design: Any,
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    loss: Loss,
+    C: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit scikit-learn's linear model of each target.
 
@@ -237,6 +241,8 @@ def fit_linear(
         Weights of the rows.
     loss : Loss
         Decides which model it is.
+    C : float, default=1.0
+        Of logistic regression, the inverse of its penalty.
 
     Returns
     -------
@@ -247,11 +253,11 @@ def fit_linear(
     """
     if isinstance(loss, CrossEntropy):
         fits = [
-            _fit_classes(design, column, weight, count)
+            _fit_classes(design, column, weight, count, C)
             for column, count in zip(target.T, loss.class_counts, strict=True)
         ]
     elif isinstance(loss, BinaryCrossEntropy):
-        fits = [_fit_classes(design, column, weight, 2) for column in target.T]
+        fits = [_fit_classes(design, column, weight, 2, C) for column in target.T]
         fits = [(c[1:] - c[:1], i[1:] - i[:1]) for c, i in fits]
     else:
         fits = []
@@ -279,7 +285,7 @@ def _level(loss: Loss) -> float | None:
 
 
 def _fit_classes(
-    design: Any, codes: np.ndarray, weight: np.ndarray | None, count: int
+    design: Any, codes: np.ndarray, weight: np.ndarray | None, count: int, C: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit logistic regression; a class that is absent keeps the score zero."""
     coefficients, intercept = np.zeros((count, design.shape[1])), np.zeros(count)
@@ -289,7 +295,7 @@ def _fit_classes(
     with warnings.catch_warnings():
         # A start need not have converged.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(max_iter=1000)
+        model = LogisticRegression(C=C, max_iter=1000)
         model.fit(design, codes, sample_weight=weight)
     if len(present) == 2:  # one score, shared by two opposite halves
         halves = np.array([[-0.5], [0.5]])

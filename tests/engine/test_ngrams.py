@@ -43,11 +43,11 @@ def fit(texts=TEXTS, target=LABELS, rows=None, folds=FOLDS, loss=None):
     return model, model.fit(sides, folds, target, chosen, chosen, loss)
 
 
-def vectorizer(min_df=2):
-    params = {"sublinear_tf": True, "min_df": min_df}
+def vectorizer():
+    params = {"sublinear_tf": True}
     return make_union(
         TfidfVectorizer(ngram_range=(1, 2), **params),
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **params),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 6), **params),
     )
 
 
@@ -59,9 +59,9 @@ def test_scores_are_those_of_logistic_regression_on_tfidf():
     model, _ = fit()
     found = log_odds(model.scores([TEXTS])) / model.scale_
     features = vectorizer()
-    expected = LogisticRegression().fit(features.fit_transform(TEXTS), LABELS[:, 0])
+    expected = LogisticRegression(C=3).fit(features.fit_transform(TEXTS), LABELS[:, 0])
     assert_allclose(
-        found, expected.decision_function(features.transform(TEXTS)), atol=2e-3
+        found, expected.decision_function(features.transform(TEXTS)), atol=5e-3
     )
 
 
@@ -71,11 +71,11 @@ def test_training_scores_are_those_of_models_that_have_not_seen_the_text():
         inside, outside = fold == FOLDS, fold != FOLDS
         features = vectorizer()
         design = features.fit_transform(TEXTS[outside])
-        expected = LogisticRegression().fit(design, LABELS[outside, 0])
+        expected = LogisticRegression(C=3).fit(design, LABELS[outside, 0])
         assert_allclose(
             log_odds(found[inside]) / model.scale_,
             expected.decision_function(features.transform(TEXTS[inside])),
-            atol=2e-3,
+            atol=5e-3,
         )
     again = model.unseen_scores([TEXTS], FOLDS)
     assert_array_equal(again, found)
@@ -110,7 +110,7 @@ def test_ridge_regression_predicts_numbers():
     assert_allclose(
         model.scores([TEXTS])[:, 0] / model.scale_,
         expected.predict(features.transform(TEXTS)),
-        atol=2e-3,
+        atol=5e-3,
     )
 
 
@@ -130,12 +130,14 @@ def test_lists_of_tokens_and_ids_are_read_as_words(form):
         codes = {word: code for code, word in enumerate(WORDS, 6)}
         texts = objects([np.array([codes[w] for w in text.split()]) for text in TEXTS])
         model, _ = fit(texts)
-        features = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
-        expected = LogisticRegression().fit(features.fit_transform(TEXTS), LABELS[:, 0])
+        features = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        expected = LogisticRegression(C=3).fit(
+            features.fit_transform(TEXTS), LABELS[:, 0]
+        )
         assert_allclose(
             log_odds(model.scores([texts])) / model.scale_,
             expected.decision_function(features.transform(TEXTS)),
-            atol=2e-3,
+            atol=5e-3,
         )
 
 
@@ -148,11 +150,11 @@ def test_the_texts_of_pairs_have_their_own_ngrams():
         for each, side in zip(features, (TEXTS, other), strict=True)
     ]
     design = sparse.hstack(parts, format="csr")
-    expected = LogisticRegression().fit(design, LABELS[:, 0])
+    expected = LogisticRegression(C=3).fit(design, LABELS[:, 0])
     assert_allclose(
         log_odds(model.scores([TEXTS, other])) / model.scale_,
         expected.decision_function(design),
-        atol=2e-3,
+        atol=5e-3,
     )
     empty = objects([""] * 60)
     assert_array_equal(fit([TEXTS, empty])[1], fit()[1])
@@ -212,7 +214,7 @@ def test_weights_are_those_of_least_squares_for_many_samples():
     offset, scores = torch.from_numpy(rng.normal(size=(2, 5_000, 1)))
     target = 0.7 * offset + 0.4 * scores
     weights, loss = weigh(offset, scores, target, None, SquaredError())
-    assert_allclose(weights, [0.7, 0.4], atol=2e-3)
+    assert_allclose(weights, [0.7, 0.4], atol=5e-3)
     assert loss < 1e-5
     weights, _ = weigh(offset, -scores, target, None, SquaredError())
     assert_allclose(weights, [0.7, 0.0], atol=2e-2)
