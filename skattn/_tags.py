@@ -326,23 +326,12 @@ class TagTarget:
                 "in the first call of partial_fit), or leave out these sentences."
             )
         encoded = np.empty(len(y), dtype=object)
-        faults = 0
         for number, tags in enumerate(y):
             if self.scheme is None:
                 codes = [self._codes[tag] for tag in tags]
             else:
-                entities = find_entities(tags)
-                codes = self._number(entities, len(tags))
-                faults += tags != write_entities(entities, len(tags), self.scheme)
+                codes = self._number(find_entities(tags), len(tags))
             encoded[number] = np.array(codes, dtype=np.int64)
-        if faults:
-            warnings.warn(
-                f"{faults} of {len(y)} sentences do not keep to tag_scheme="
-                f"{self.scheme!r}. {_first_fault(y, str(self.scheme))} All such tags "
-                "are read as beginnings of entities.",
-                UserWarning,
-                stacklevel=2,
-            )
         return encoded
 
     def _number(self, entities: Iterable[Entity], length: int) -> list[int]:
@@ -355,7 +344,20 @@ class TagTarget:
         return codes
 
     def numbers(self, y: np.ndarray) -> np.ndarray:
-        """Give the target as numbers that other rows do not decide, for hashing."""
+        """Give the target as numbers that other rows do not decide, for hashing.
+
+        Training asks for them once: tags that break the scheme are told here.
+        """
+        if self.scheme is not None:
+            faults = sum(_first_fault([tags], self.scheme) is not None for tags in y)
+            if faults:
+                warnings.warn(
+                    f"{faults} of {len(y)} sentences do not keep to tag_scheme="
+                    f"{self.scheme!r}. {_first_fault(y, self.scheme)} All such tags "
+                    "are read as beginnings of entities.",
+                    UserWarning,
+                    stacklevel=2,
+                )
         return digests(self.encode(y))
 
     @staticmethod
