@@ -326,7 +326,9 @@ class TagLoss(SequenceCrossEntropy):
         chain : Chain
             Of logarithms of probabilities, if the module has no edges.
         """
-        edges = torch.where(self.allowed, 0.0, forbidden).to(scores.dtype)
+        # Whoever reads scores may have moved them to the CPU.
+        allowed = self.allowed.to(scores.device)
+        edges = torch.where(allowed, 0.0, forbidden).to(scores.dtype)
         return Chain.of(scores.log_softmax(dim=-1), edges)
 
     def quality(self, found: np.ndarray, expected: np.ndarray) -> float:
@@ -381,7 +383,8 @@ class ChainLoss(TagLoss):
     def chain(self, scores: Tensor, forbidden: float = -torch.inf) -> Chain:
         """Cut scores into those of tags and edges; see `TagLoss`."""
         n_tags = scores.shape[2]
-        edges = torch.where(self.allowed, scores[0, -n_tags - 2 :], forbidden)
+        allowed = self.allowed.to(scores.device)
+        edges = torch.where(allowed, scores[0, -n_tags - 2 :], forbidden)
         return Chain.of(scores[:, : -n_tags - 2], edges)
 
     def forward(self, scores: Tensor, target: Tensor) -> Tensor:

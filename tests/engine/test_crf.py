@@ -245,3 +245,10 @@ def test_quality_of_entities_is_the_f1_score_of_seqeval():
 def test_quality_of_mere_labels_is_their_accuracy():
     loss = TagLoss(forbid())
     assert loss.quality(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])) == 0.75
+
+
+@pytest.mark.parametrize("loss", [TagLoss, ChainLoss])
+def test_a_chain_is_where_its_scores_are(loss):
+    scores = torch.zeros(2, 3 + 4, 2, device="meta")
+    chain = loss(np.ones((4, 2), dtype=bool)).chain(scores)
+    assert {each.device.type for each in chain} == {"meta"}
