@@ -11,6 +11,7 @@ from skattn.nn import (
     LeanDropout,
     ScoreHead,
     Tokens,
+    WordDropout,
     check_sizes,
     masked_mean,
     record,
@@ -34,7 +35,8 @@ class TENER(Architecture):
     .. math:: h = W\, [e_{\mathrm{word}};\,
               \max_c \mathrm{ReLU}(\mathrm{Conv}(e_{\mathrm{characters}}))_c] + b,
 
-    without the second part where the data have no characters. Post-norm blocks follow.
+    without the second part where the data have no characters; of a word of more than 20
+    the first and the last ten are read. Post-norm blocks follow.
     Tagging scores each state, classification and regression their mean.
 
     Parameters
@@ -146,7 +148,7 @@ class _TENER(nn.Module):
     def __init__(self, params: TENER, data: DataSpec) -> None:
         super().__init__()
         self.tags = data.task == "tagging"
-        self.word_dropout = params.word_dropout
+        self.drop_words = WordDropout(params.word_dropout)
         self.tokens = Tokens(data, params.d_word)
         width = params.d_word
         self.characters = None
@@ -173,10 +175,7 @@ class _TENER(nn.Module):
         characters: Tensor | None = None,
     ) -> Tensor:
         """Compute raw scores; see `Architecture`."""
-        if self.training and self.word_dropout:
-            dropped = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
-            tokens = tokens.masked_fill(dropped, SpecialToken.UNKNOWN)
-        h = self.tokens(tokens)  # (batch, length, d_word)
+        h = self.tokens(self.drop_words(tokens))  # (batch, length, d_word)
         if self.characters is not None:
             h = torch.cat([h, self.characters(characters)], dim=-1)
         h = self.project(self.embedding_dropout(h))  # (batch, length, d_model)

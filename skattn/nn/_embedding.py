@@ -112,7 +112,8 @@ class WordDropout(nn.Module):
     """Replace tokens of a text by the unknown one while training.
 
     No single word can then decide alone, and `SpecialToken.UNKNOWN` learns what to say
-    of words that the training texts lack.
+    of words that the training texts lack. Codes of `SpecialToken` stay: a separator, or
+    a word that is to be guessed.
 
     Parameters
     ----------
@@ -147,4 +148,5 @@ class WordDropout(nn.Module):
         if not self.training or self.p == 0:
             return tokens
         dropped = torch.rand(tokens.shape, device=tokens.device) < self.p
+        dropped = dropped & (tokens >= len(SpecialToken))
         return tokens.masked_fill(dropped, int(SpecialToken.UNKNOWN))

@@ -122,3 +122,9 @@ def test_words_are_dropped_only_while_training():
     tokens = torch.arange(6, 106)[None]
     assert WordDropout(0.9).eval()(tokens) is tokens
     assert WordDropout(0.0)(tokens) is tokens
+
+
+def test_special_tokens_are_not_dropped():
+    tokens = torch.arange(len(SpecialToken) + 1)[None]
+    dropped = WordDropout(1.0)(tokens)
+    assert dropped.tolist() == [[0, 1, 2, 3, 4, 5, int(SpecialToken.UNKNOWN)]]
