@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -113,8 +114,8 @@ class PretrainedTextNet:
                 f"but {name} reads X as {type(encoder).__name__}: pretrain with an "
                 f"estimator of the kind of {name}, and pass texts to it."
             )
-        given = estimator.token_encoder
-        if given is not None and repr(given) != repr(self._asked):
+        given, of = estimator.token_encoder, estimator._encoder_of
+        if given is not None and repr(of(given)) != repr(of(self._asked)):
             raise ValueError(
                 f"token_encoder={given!r} of {name} is not what the net was pretrained "
                 f"with, {self._asked!r}. Leave it out, or pretrain with it."
@@ -205,6 +206,7 @@ class TextPretraining:
         ValueError
             If the architecture does not predict tokens.
         """
+        from skattn._engine._checkpoint import in_part
         from skattn._engine._losses import SequenceCrossEntropy
         from skattn._engine._net import Blueprint, TrainingOptions, make_net, train
         from skattn._engine._rows import canonical_order
@@ -233,6 +235,9 @@ class TextPretraining:
         size = encoder.describe()["vocabulary_size"]
         data = DataSpec(task=_TASK, n_outputs=size, **encoder.describe())
         options = TrainingOptions.of(self)
+        # A checkpoint of `fit` is of another training.
+        callbacks = in_part(options.callbacks, "pretraining")
+        options = replace(options, callbacks=callbacks)
         with seeded(seed, resolve_device(self.device), self.num_threads) as generator:
             blueprint = Blueprint(architecture, data, self.precision)
             net = make_net(blueprint, SequenceCrossEntropy(), options)
@@ -247,6 +252,32 @@ class TextPretraining:
                 generator,
             )
         self.pretrained_ = PretrainedTextNet(net, encoder, estimator.token_encoder)
+        return self
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; the net of `pretrain` stays, unless another is given.
+
+        Parameters
+        ----------
+        **params : dict
+            ``architecture__x`` sets the hyper-parameter ``x`` of a copy of the
+            architecture, which is looked up first where it is a name; with
+            ``token_encoder__x`` it is the same.
+
+        Returns
+        -------
+        self : estimator
+            The same object.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        is_another = params.get("pretrained", self.pretrained) is not self.pretrained
+        super().set_params(**params)  # type: ignore[misc]
+        if is_another:
+            self.__dict__.pop("pretrained_", None)
         return self
 
     def _start(self) -> PretrainedTextNet | None:
