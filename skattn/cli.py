@@ -133,6 +133,9 @@ def _show(options: argparse.Namespace) -> int:
         "supports": _supports(cls),
         "consumes": sorted(cls.consumes),
     }
+    if "token_prediction" in facts["supports"].get("tokens", ()):
+        # How it is pretrained on texts.
+        facts["causal"] = cls.causal
     if options.json:
         parameters = {
             name: {"default": default, "search": _range(cls, name)}

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from _distributions import build_wheel, importable, install, plugin_wheel
 
-from skattn import _registry
+from skattn import Architecture, _registry
 from skattn.cli import main
 
 
@@ -112,6 +112,23 @@ def test_show(capsys):
         "parameters",
         "  d_model = 4  (search: Int(low=1, high=8, log=False))",
     ]
+
+
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_show_tells_how_it_is_pretrained_on_texts(is_causal, capsys):
+    @_registry.register
+    class Next(Architecture):
+        api_version = 1
+        name = "next"
+        supports = {"tokens": {"token_prediction"}}
+        causal = is_causal
+        citation = "Nobody in particular (2026)"
+
+        def build(self, data):
+            raise AssertionError("no test builds it")
+
+    assert main(["show", "next"]) == 0
+    assert f"causal        {is_causal}" in capsys.readouterr().out.splitlines()
 
 
 def test_show_as_json(capsys):

@@ -18,7 +18,9 @@ from skattn import (
     AttentionClassifier,
     AttentionForecaster,
     AttentionRegressor,
+    AttentionTagger,
     AttentionTimeSeriesClassifier,
+    AttentionTranslator,
     Graph,
     NodeClassifier,
     NodeRegressor,
@@ -322,3 +324,85 @@ def test_lists_of_graphs(architecture):
     assert devices_of(clf) == {"cuda"}
     assert np.isfinite(clf.predict_proba(graphs)).all()
     assert record_attention(clf, graphs)[-1].kind == "pooling"
+
+
+NUMBERS = {"one": "eins", "two": "zwei", "three": "drei", "four": "vier"}
+
+
+def texts(n=48):
+    """Write texts of two to seven words; "good" or "bad" is one of them."""
+    rng = np.random.default_rng(0)
+    words = list(NUMBERS)
+    X = []
+    for number in range(n):
+        text = rng.choice(words, size=1 + number % 6).tolist()
+        X.append(" ".join([*text, ("good", "bad")[number % 2]]))
+    return X, np.arange(n) % 2
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        *("self_attention", "bidirectional_attention", "text_encoder"),
+        *("hierarchical_attention", "tener", "transformer_xl", "transformer"),
+    ],
+)
+def test_texts(architecture, precision):
+    X, y = texts()
+    clf, on_cpu = (
+        classifier(architecture, device=device, precision=precision).fit(X, y)
+        for device in ("cuda", "cpu")
+    )
+    assert devices_of(clf) == {"cuda"}
+    expected = on_cpu.predict_proba(X)
+    assert_allclose(clf.predict_proba(X), expected, rtol=0, atol=0.2)
+    assert isinstance(record_attention(clf, X[:3])[0].weights, np.ndarray)
+    again = pickle.loads(pickle.dumps(clf))
+    assert_allclose(again.predict_proba(X), clf.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["interactive_attention", "text_encoder"])
+def test_pairs_of_texts(architecture):
+    X, y = texts()
+    pairs = list(zip(X[::-1], X, strict=True))
+    clf = classifier(architecture).fit(pairs, y)
+    assert devices_of(clf) == {"cuda"}
+    assert np.isfinite(clf.predict_proba(pairs)).all()
+
+
+@pytest.mark.parametrize("crf", [True, False])
+@pytest.mark.parametrize("architecture", ["self_attention", "tener"])
+def test_tagger(architecture, crf):
+    X = [text.split() for text in texts()[0]]
+    y = [["B-X" if word in {"good", "bad"} else "O" for word in row] for row in X]
+    options = {**OPTIONS, "crf": crf, "max_epochs": 20, "lr": 0.01}
+    tagger = AttentionTagger(architecture, **options).fit(X, y)
+    assert devices_of(tagger) == {"cuda"}
+    assert tagger.score(X, y) > 0.9
+    for shares, row in zip(tagger.predict_proba(X), X, strict=True):
+        assert shares.shape == (len(row), len(tagger.classes_))
+        assert_allclose(shares.sum(axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("architecture", ["transformer", "rnn_seq2seq"])
+def test_translator(architecture, beam_size):
+    X = [f"{a} {b} {c} {b}" for a in NUMBERS for b in NUMBERS for c in NUMBERS]
+    y = [" ".join(NUMBERS[word] for word in text.split()) for text in X]
+    options = {**OPTIONS, "max_epochs": 40, "lr": 0.005, "batch_size": 8}
+    translator = AttentionTranslator(architecture, beam_size=beam_size, **options)
+    translator.fit(X, y)
+    assert devices_of(translator) == {"cuda"}
+    assert translator.score(X, y) > 50
+    alone = [translator.predict([text])[0] for text in X[:4]]
+    assert alone == translator.predict(X)[:4].tolist()
+    assert isinstance(record_attention(translator, X[:2])[-1].weights, np.ndarray)
+
+
+@pytest.mark.parametrize("architecture", ["text_encoder", "transformer_xl"])
+def test_pretraining_on_texts(architecture):
+    X, y = texts()
+    clf = classifier(architecture).pretrain(X)
+    assert devices_of(clf.fit(X, y)) == {"cuda"}
+    assert np.isfinite(clf.predict_proba(X)).all()
