@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from itertools import compress
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight
 
 from skattn._architecture import SpecialToken
 from skattn._base import DEFAULT_TRANSLATION_ARCHITECTURE
@@ -143,6 +147,10 @@ class AttentionTranslator(SupervisedEstimator):
     """
 
     _task = "translation"
+    _encoder_defaults: ClassVar[dict[str, Any]] = {
+        "model": "bpe",
+        "vocabulary_size": 8000,
+    }
     _constraints: ClassVar[dict[str, list[Any]]] = {
         "token_encoder": [object],  # `_fit_vocabulary` says what they take
         "target_encoder": [object],
@@ -242,9 +250,12 @@ class AttentionTranslator(SupervisedEstimator):
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: pass both, or neither.")
+        held_out = None
+        if X_val is not None:
+            held_out = check_sentences("X_val", X_val), check_sentences("y_val", y_val)
         if not (self.warm_start and hasattr(self, "net_")):
-            self._fit_vocabulary(X, y)
-        return self._fit(X, y, sample_weight, None if X_val is None else (X_val, y_val))
+            self._fit_vocabulary(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, held_out)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch, at a constant learning rate.
@@ -266,7 +277,7 @@ class AttentionTranslator(SupervisedEstimator):
             Fitted.
         """
         if not hasattr(self, "net_"):
-            self._fit_vocabulary(X, y)
+            self._fit_vocabulary(X, y, sample_weight)
         return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -285,7 +296,7 @@ class AttentionTranslator(SupervisedEstimator):
         _, translations = self._translate(X)
         words = np.empty(len(translations), dtype=object)
         words[:] = [np.array(tokens, dtype=np.int64) for tokens in translations]
-        return self.target_encoder_.inverse_transform(words)
+        return self._target.encoder.inverse_transform(words)
 
     def score(self, X: Any, y: Any) -> float:
         """Compute the BLEU score of the translations of a corpus.
@@ -321,7 +332,7 @@ class AttentionTranslator(SupervisedEstimator):
             sacrebleu.corpus_bleu(translations.tolist(), [truth.tolist()]).score
         )
 
-    def _fit_vocabulary(self, X: Any, y: Any) -> None:
+    def _fit_vocabulary(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Fit the encoders of both sides, before anything is encoded."""
         from skattn.text import TokenEncoder
 
@@ -342,17 +353,25 @@ class AttentionTranslator(SupervisedEstimator):
                 "target_encoder out."
             )
         source, target = check_sentences("X", X), check_sentences("y", y)
-        given = self.token_encoder
-        if given is None:
-            given = TokenEncoder("bpe", vocabulary_size=8000)
-        self.token_encoder_ = clone(given)
+        check_consistent_length(source, target)
+        pairs: Iterable[tuple[str, str]] = zip(source, target, strict=True)
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, source)
+            pairs = compress(pairs, weight > 0)
+        # So that to weigh a sentence is to repeat it, equal pairs count once.
+        distinct = list(dict.fromkeys(pairs))
+        if not distinct:
+            raise ValueError("sample_weight is zero for all sentences.")
+        sentences, translations = map(list, zip(*distinct, strict=True))
+        given = self._encoder_of(self.token_encoder)
+        token_encoder = clone(given)
         if self.shared_vocabulary:
-            self.token_encoder_.fit(np.concatenate([source, target]))
-            self.target_encoder_ = self.token_encoder_
-            return
-        other = given if self.target_encoder is None else self.target_encoder
-        self.token_encoder_.fit(source)
-        self.target_encoder_ = clone(other).fit(target)
+            target_encoder = token_encoder.fit(sentences + translations)
+        else:
+            other = given if self.target_encoder is None else self.target_encoder
+            token_encoder.fit(sentences)
+            target_encoder = clone(other).fit(translations)
+        self.token_encoder_, self.target_encoder_ = token_encoder, target_encoder
 
     def _input_of(self, X: Any) -> str:
         return "tokens"
@@ -372,17 +391,22 @@ class AttentionTranslator(SupervisedEstimator):
         from skattn._engine._runtime import torch_threads
 
         samples, content = self._samples(X)
-        limit = self.max_length
+
+        def most(length: int) -> int:
+            """Tell how many tokens may be written; the end is not among them."""
+            return 2 * length + 8 if self.max_length is None else self.max_length
+
         with torch_threads(self.num_threads):
             found = translate(
                 self.net_,
                 samples,
                 beam_size=self.beam_size,
                 length_penalty=self.length_penalty,
-                limit=lambda length: 2 * length + 10 if limit is None else limit,
+                limit=lambda length: most(length) + 1,
             )
         # A sentence has at least its end.
-        is_empty = [len(tokens) == 1 for tokens in content["tokens"]]
+        lengths = [len(tokens) for tokens in content["tokens"]]
+        is_empty = [length == 1 for length in lengths]
         cut = sum(
             not (each.is_complete or empty)
             for each, empty in zip(found, is_empty, strict=True)
@@ -396,8 +420,8 @@ class AttentionTranslator(SupervisedEstimator):
                 stacklevel=3,
             )
         return content, [
-            [] if empty else each.tokens
-            for each, empty in zip(found, is_empty, strict=True)
+            [] if length == 1 else each.tokens[: most(length)]
+            for each, length in zip(found, lengths, strict=True)
         ]
 
     def _attention_batches(self, X: Any) -> tuple[Any, Any, Any]:

@@ -111,9 +111,8 @@ def translate(
 
 
 def _log_probabilities(scores: Tensor) -> Tensor:
-    scores = scores.float()
-    scores[:, _NEVER] = -torch.inf
-    return scores.log_softmax(dim=-1)
+    never = torch.tensor(_NEVER, device=scores.device)
+    return scores.float().index_fill(1, never, -torch.inf).log_softmax(dim=-1)
 
 
 def _greedy(decoder: Any, inputs: Any, limits: list[int]) -> list[Translation]:

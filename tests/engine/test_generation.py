@@ -195,3 +195,19 @@ def test_a_beam_of_hypotheses_that_have_ended_closes():
     [found] = run(module, sentences(6), beam_size=1, limit=50)
     assert found.tokens == []
     assert steps.count == 1
+
+
+class Keeping(Chain):
+    """A module whose scores are its own table, not a copy."""
+
+    def step(self, token, state):
+        source, before = state
+        return self.table[source[0], before[0]][: len(token)], (source, token)
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_scores_of_the_module_are_left_as_they_are(beam_size):
+    module = Keeping()
+    before = module.table.detach().clone()
+    run(module, sentences(6), beam_size=beam_size)
+    assert torch.equal(module.table.detach(), before)
