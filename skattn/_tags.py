@@ -376,7 +376,8 @@ class TagTarget:
             Which knows what tags may follow each other.
         """
         kind = ChainLoss if self.crf else TagLoss
-        shift = None if self.outside_shift == "auto" else self.outside_shift
+        given = self.outside_shift
+        shift = None if isinstance(given, str) else given
         return kind(self.allowed(), self.scheme is not None, shift)
 
     def allowed(self) -> np.ndarray:
