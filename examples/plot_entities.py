@@ -69,9 +69,9 @@ print(f"{source}: {len(X)} sentences to learn from, {len(X_test)} for the test")
 # A tagger, and a memory
 # ----------------------
 # The tagger sees words that are rare as unknown ones, and the letters of all. It is
-# small, and trained for less than a minute; ``benchmarks/wnut17.py`` goes further. The
-# memory marks what was a name in the training part, the longest one first, as the kind
-# that it was most often.
+# small, and trained for less than a minute: it misses most names, and
+# ``benchmarks/wnut17.py`` goes further. The memory marks what was a name in the
+# training part, the longest one first, as the kind that it was most often.
 tagger = AttentionTagger(
     TENER(
         d_model=64,
