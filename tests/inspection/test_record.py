@@ -24,7 +24,9 @@ from skattn import (
     AttentionClassifier,
     AttentionForecaster,
     AttentionRegressor,
+    AttentionTagger,
     AttentionTimeSeriesClassifier,
+    AttentionTranslator,
     LinearForecaster,
     record_attention,
 )
@@ -34,11 +36,15 @@ from skattn.architectures import (
     ITransformer,
     LSTMSeq2Seq,
     PatchTST,
+    RNNSeq2Seq,
     SelfAttention,
     TemporalAttention,
+    TextEncoder,
     TimeXer,
+    Transformer,
 )
 from skattn.inspection import AttentionRecord
+from skattn.text import TokenEncoder
 
 OPTIONS = {"max_epochs": 1, "random_state": 0, "num_threads": 1}
 SMALL = SelfAttention(d_model=8, num_heads=2, num_layers=2)
@@ -456,3 +462,105 @@ def test_repr_and_public_name():
         "AttentionRecord(layer='blocks.0', kind='self', samples=40, heads=2, "
         "queries=4, keys=4)"
     )
+
+
+# Texts, whose tokens are names of their own in each sample
+
+SENTENCES = ["one two", "three", "", "two two three one", "five"]
+LABELS = [0, 1, 0, 1, 0]
+
+
+def check_named_weights(record, names_of_queries, names_of_keys):
+    """Rows sum to one over real keys; what is padded is zero."""
+    assert record.queries == names_of_queries
+    assert record.keys == names_of_keys
+    n, _, n_queries, n_keys = record.weights.shape
+    assert n == len(names_of_queries)
+    assert n_queries == max(map(len, names_of_queries))
+    assert n_keys == max(map(len, names_of_keys))
+    for weights, queries, keys in zip(
+        record.weights, names_of_queries, names_of_keys, strict=True
+    ):
+        real = weights[:, : len(queries)]
+        assert (real[..., len(keys) :] == 0).all()
+        assert_allclose(real.sum(axis=-1), 1.0, atol=1e-5)
+
+
+def test_texts_are_named_by_their_tokens_behind_extra_ones():
+    small = TextEncoder(d_model=8, num_heads=2, num_layers=1)
+    clf = classifier(small).fit(SENTENCES[:4], LABELS[:4])
+    [record] = record_attention(clf, SENTENCES)
+    words = [text.split() or ["[UNK]"] for text in SENTENCES]
+    named = [["cls", *each] for each in words]
+    check_named_weights(record, named, named)
+    [alone] = record_attention(clf, SENTENCES[1:2])
+    assert alone.keys == [["cls", "three"]]
+    assert_array_equal(alone.weights[0], record.weights[1, :, :2, :2])
+
+
+def test_pairs_are_named_on_both_sides():
+    pairs = [(text, text[:3] or "one") for text in SENTENCES[:4]]
+    small = TextEncoder(d_model=8, num_heads=2, num_layers=1)
+    clf = classifier(small).fit(pairs, LABELS[:4])
+    [record] = record_attention(clf, pairs[:2])
+    named = [
+        ["cls", "one", "two", "separator", "one"],
+        ["cls", "three", "separator", "thr"],
+    ]
+    assert record.keys == record.queries == named
+    # The first text is padded in between, and so are its names' places.
+    assert record.weights.shape[0] == 2
+
+
+def test_sentences_of_a_tagger_are_named_by_their_tokens():
+    X = [["Ann", "sleeps"], ["Bob"], ["Ann", "and", "Bob"]]
+    y = [["B-PER", "O"], ["B-PER"], ["B-PER", "O", "B-PER"]]
+    tagger = AttentionTagger(SMALL, **OPTIONS).fit(X, y)
+    for record in record_attention(tagger, X):
+        assert [
+            names[-len(each) :] for names, each in zip(record.keys, X, strict=True)
+        ] == X
+        assert_allclose(record.weights[0, :, 0].sum(axis=-1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+@pytest.mark.parametrize(
+    "architecture",
+    [Transformer(d_model=8, num_heads=2, num_layers=1), RNNSeq2Seq(d_model=8)],
+    ids=lambda architecture: architecture.name,
+)
+@pytest.mark.filterwarnings("ignore:.*cut off:UserWarning")
+def test_alignments_are_between_the_words_of_both_languages(architecture, beam_size):
+    X = ["one two", "three", "two", "one one one"]
+    y = ["eins zwei", "drei", "zwei", "eins eins eins"]
+    translator = AttentionTranslator(
+        architecture,
+        token_encoder=TokenEncoder("word"),
+        shared_vocabulary=False,
+        beam_size=beam_size,
+        max_length=5,
+        **OPTIONS,
+    ).fit(X, y)
+    sentences = ["one", "", "three two one", "five"]
+    source = [[*text.split(), "[END]"] for text in sentences]
+    source[3] = ["[UNK]", "[END]"]
+    found = translator.predict(sentences)
+    written = [[*text.split(), "[END]"] for text in found]
+    assert written[1] == ["[END]"]
+    records = {
+        record.kind: record for record in record_attention(translator, sentences)
+    }
+    cross = records["cross"]
+    check_named_weights(cross, written, source)
+    if architecture.name == "transformer":
+        given = [["[START]", *names[:-1]] for names in written]
+        own = next(
+            record
+            for record in record_attention(translator, sentences)
+            if record.kind == "self" and record.queries == written
+        )
+        check_named_weights(own, written, given)
+        # What is written next is not seen.
+        length = own.weights.shape[-1]
+        later = np.triu_indices(length, 1)
+        assert (own.weights[..., later[0], later[1]] == 0).all()
