@@ -84,7 +84,7 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         """Fit from scratch, or go on where ``warm_start`` says so."""
         check_parameters(self, **self._constraints)
         if self.warm_start and hasattr(self, "net_"):
-            return self._train_further(X, y, sample_weight, epochs=None)
+            return self._train_further(X, y, sample_weight, None, validation)
         return self._train_anew(X, y, sample_weight, None, None, validation)
 
     def _partial_fit(
@@ -204,7 +204,12 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         return joined, y, weight, is_held_out
 
     def _train_further(
-        self, X: Any, y: Any, sample_weight: Any, epochs: int | None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        epochs: int | None,
+        validation: Any = None,
     ) -> Self:
         from skattn._engine._runtime import resolve_device
 
@@ -233,9 +238,12 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         X, y, weight = self._check_rows(
             X, y, sample_weight, self._encoder, self._target
         )
-        content = self._encoder.read(X)
+        encoder, target = self._encoder, self._target
+        content, y, weight, given = self._add_validation(
+            encoder.read(X), y, weight, encoder, target, validation
+        )
         return self._train(
-            content, y, weight, epochs, self._encoder, self._target, self._seed
+            content, y, weight, epochs, encoder, target, self._seed, given=given
         )
 
     def _train(

@@ -245,6 +245,13 @@ def test_warm_start_goes_on_with_the_vocabulary():
         translator.set_params(label_smoothing=0.2).fit(X, Y)
 
 
+def test_further_training_looks_at_what_is_held_out_too():
+    translator = make(warm_start=True).fit(X, Y)
+    translator.fit(X, Y, X_val=X[:4], y_val=Y[:4])
+    assert "valid_loss" not in translator.history_[0]
+    assert "valid_loss" in translator.history_[1]
+
+
 def test_a_fit_that_fails_leaves_the_translations_as_they_were(cuts):
     translator = make().fit(X, Y)
     expected = translator.predict(X).tolist()
