@@ -92,7 +92,8 @@ class TokenSamples:
     rows : mapping of str to ndarray of shape (n_rows, ...), optional
         More arguments of the module, which have no length.
     consumes : collection of str, optional
-        Which masks the module takes; by default all.
+        Which masks the module takes; by default all. Without that of its texts, nothing
+        may be padded.
     """
 
     is_whole = False
@@ -131,6 +132,27 @@ class TokenSamples:
             for name in self.sequences
         }
         self._count = len(next(iter(sequences.values())))
+        for name in self._unmasked:
+            shortest, longest = self.sequences[name].lengths.aminmax()
+            if shortest < longest:
+                raise ValueError(
+                    f"The texts are of {int(shortest)} to {int(longest)} tokens, but "
+                    f"the architecture does not consume {MASKS[name]!r}, by which it "
+                    "would know what is padding. Choose one that does, or bring all "
+                    "texts to one length."
+                )
+
+    @property
+    def _unmasked(self) -> list[str]:
+        """Texts whose padding the module would not know from tokens.
+
+        That of a target is behind all that its scores depend on.
+        """
+        return [
+            name
+            for name in self.sequences
+            if name in ("tokens", "other_tokens") and MASKS[name] not in self.consumes
+        ]
 
     def __len__(self) -> int:
         return self._count
@@ -212,7 +234,10 @@ class TokenSamples:
         timed = [name for name in self.sequences if name in MASKS]
         steps = torch.stack([self.sequences[name].lengths for name in timed], dim=1)
         padded = ((steps + _LENGTH_STEP - 1) // _LENGTH_STEP).clamp(min=1)
-        shapes, group = torch.unique(padded * _LENGTH_STEP, dim=0, return_inverse=True)
+        padded = padded * _LENGTH_STEP
+        for name in self._unmasked:
+            padded[:, timed.index(name)] = steps[:, timed.index(name)]
+        shapes, group = torch.unique(padded, dim=0, return_inverse=True)
         for number, shape in enumerate(shapes.tolist()):
             lengths = dict(zip(timed, shape, strict=True))
             rows = torch.nonzero(group == number).flatten()

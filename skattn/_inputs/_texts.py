@@ -43,8 +43,14 @@ def holds_texts(X: Any) -> str | None:
     if any(isinstance(each, tuple) and any(map(_form_of, each)) for each in elements):
         return "pair"
     forms = set(map(_form_of, elements)) - {None}
-    if isinstance(X, (list, tuple)):
+    if isinstance(X, (list, tuple)) and "ids" in forms:
         forms.discard("ids")  # a list of arrays of equal length is a table
+        if all(map(_is_ids, elements)) and len(set(map(len, elements))) > 1:
+            raise ValueError(
+                "X is a list of arrays of integers, which would be a table, but their "
+                "lengths differ. If they are token ids, pass them in an array of "
+                "objects, as skattn.text.TokenEncoder.transform gives them."
+            )
     if forms or all(isinstance(each, list) and not each for each in elements):
         return "tokens"
     return None
@@ -83,6 +89,10 @@ def _elements(X: Any) -> Any:
     if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "OUST":
         return X
     return None
+
+
+def _is_ids(value: Any) -> bool:
+    return _form_of(value) == "ids"
 
 
 def _form_of(value: Any) -> str | None:
@@ -194,10 +204,11 @@ class TextsEncoder:
                     "others are arrays of token ids. Pass texts of one form."
                 )
             if len(ids) and (ids.dtype.kind not in "iu" or ids.min() <= 0):
+                found = ids.min() if ids.dtype.kind in "iuf" else f"{ids[0]!r:.60}"
                 raise ValueError(
                     f"Element {number} of X must hold token ids, which are positive "
-                    f"integers, but holds {ids.min()} of {ids.dtype}. Leave padding "
-                    "(0) out: texts may be of any length."
+                    f"integers, but holds {found} of {ids.dtype}. Leave padding (0) "
+                    "out: texts may be of any length."
                 )
             checked.append(ids.astype(np.int64))
         return checked
@@ -495,6 +506,7 @@ class TextsEncoder:
             {name: content[name] for name in names},
             target=target,
             rows=rows,
+            consumes=self.consumes,
             **placement(net),
         )
 

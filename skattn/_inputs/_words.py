@@ -185,9 +185,11 @@ class WordEncoder:
     def fit_scaling(self, content: Any, weight: Any) -> None:
         """Do nothing: tokens have no scale."""
 
-    @staticmethod
     def samples(
-        content: dict[str, np.ndarray], net: Any, target: np.ndarray | None = None
+        self,
+        content: dict[str, np.ndarray],
+        net: Any,
+        target: np.ndarray | None = None,
     ) -> Any:
         """Put sentences into tensors.
 
@@ -209,7 +211,9 @@ class WordEncoder:
         from skattn._engine._token_samples import TokenSamples
 
         sequences = {name: each for name, each in content.items() if name != "words"}
-        return TokenSamples(sequences, target=target, **placement(net))
+        return TokenSamples(
+            sequences, target=target, consumes=self.consumes, **placement(net)
+        )
 
     def describe(self) -> dict[str, Any]:
         """Say what the tensors look like.

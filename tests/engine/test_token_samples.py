@@ -38,10 +38,26 @@ def test_no_mask_where_nothing_is_padded():
 
 def test_a_mask_that_nobody_consumes_is_never_made():
     samples = TokenSamples(
-        {"tokens": ragged(3, 1)}, target=np.zeros(2), consumes=(), **CPU
+        {"tokens": ragged(3, 3)}, target=np.zeros(2), consumes=(), **CPU
     )
     assert set(samples.take(positions(0, 1))[0]) == {"tokens"}
     assert all(set(inputs) == {"tokens"} for _, inputs in samples.inference_batches())
+
+
+def test_nothing_is_padded_without_a_mask():
+    samples = TokenSamples({"tokens": ragged(3, 3)}, consumes=(), **CPU)
+    for _, inputs in samples.inference_batches():
+        assert inputs["tokens"].shape[1] == 3
+    with pytest.raises(ValueError, match=r"1 to 3 tokens.*does not consume 'mask'"):
+        TokenSamples({"tokens": ragged(3, 1)}, consumes=(), **CPU)
+    pair = {"tokens": ragged(3, 1), "other_tokens": ragged(1, 2)}
+    with pytest.raises(ValueError, match="'other_mask'"):
+        TokenSamples(pair, consumes=("mask",), **CPU)
+    pair["other_tokens"] = ragged(2, 2)
+    samples = TokenSamples(pair, consumes=("mask",), **CPU)
+    for _, inputs in samples.inference_batches():
+        assert inputs["tokens"].shape[1] == 8
+        assert inputs["other_tokens"].shape[1] == 2
 
 
 def test_an_empty_text_is_all_padding():

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 from skattn import SpecialToken
 from skattn._inputs import input_of, make_encoder
-from skattn._inputs._texts import TextsEncoder, resolve_token_encoder
+from skattn._inputs._texts import TextsEncoder, holds_texts, resolve_token_encoder
 from skattn.text import TokenEncoder
 
 TEXTS = ["A good film. I like it!", "bad", "", "not so bad , not good"]
@@ -259,6 +259,27 @@ def test_unequal_lengths_need_a_mask():
 
 
 # Ids
+
+
+def test_a_list_of_ids_of_unequal_lengths_is_told_from_a_table():
+    with pytest.raises(ValueError, match=r"would be a table.*array of objects"):
+        holds_texts([np.array([6, 7]), np.array([8])])
+    assert holds_texts([np.array([6, 7]), np.array([8, 9])]) is None
+
+
+def test_ids_and_token_lists_are_not_mixed():
+    X = np.empty(2, dtype=object)
+    X[:] = [np.array([6, 7]), np.array(["a"])]
+    with pytest.raises(ValueError, match=r"Element 1 of X must hold token ids.*'a'"):
+        learn(X)
+
+
+def test_samples_have_the_masks_that_are_consumed():
+    encoder, content = learn(["a b", "c d"], consumes=())
+    net = SimpleNamespace(device="cpu", precision="float32")
+    for _, inputs in encoder.samples(content, net).inference_batches():
+        assert set(inputs) == {"tokens"}
+        assert inputs["tokens"].shape[1] == 2
 
 
 def test_ids_bring_their_vocabulary_along():
