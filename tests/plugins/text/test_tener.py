@@ -15,7 +15,7 @@ from _numpy_text import (
     weights_of,
 )
 
-from skattn import DataSpec
+from skattn import DataSpec, SpecialToken
 from skattn.architectures import TENER
 
 TAGS = DataSpec(
@@ -166,7 +166,9 @@ def test_dropped_words_are_unknown_ones_while_training():
     )
     inputs = inputs_of(TAGS)
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
-    unknown = dict(tensors, tokens=torch.ones_like(tensors["tokens"]))
+    is_word = tensors["tokens"] >= len(SpecialToken)
+    tokens = tensors["tokens"].masked_fill(is_word, SpecialToken.UNKNOWN)
+    unknown = dict(tensors, tokens=tokens)
     expected = module(**unknown)
     assert (module(**tensors) - expected).abs().max() > 1e-2
     torch.testing.assert_close(module.train()(**tensors), expected)
