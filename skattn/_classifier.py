@@ -152,7 +152,8 @@ default="from_dtype"
     the nodes of each graph by attention. Equal graphs are those with equal arrays: to
     number nodes in another way makes another sample. Scores of a graph do not depend on
     the others that are predicted with it, apart from rounding (1e-6 of their size in
-    single precision); those of rows, series and texts are equal to the bit.
+    single precision), and so those of a text by ``"hierarchical_attention"``; those of
+    rows, series and other texts are equal to the bit.
 
     Texts are a list, an array or a Series, in one of these forms: strings; lists of
     strings, which are the tokens of a text, or, if one of the training strings has
