@@ -20,7 +20,12 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
 from skattn import AttentionClassifier
-from skattn.architectures import BidirectionalAttention, SelfAttention, TextEncoder
+from skattn.architectures import (
+    BidirectionalAttention,
+    SelfAttention,
+    TemporalAttention,
+    TextEncoder,
+)
 from skattn.datasets import fetch_sst2
 
 KEY = ("model", "seed", "threads")
@@ -31,6 +36,7 @@ DROPOUT = {"dropout": 0.3, "embedding_dropout": 0.5}
 ARCHITECTURES = {
     "bidirectional_attention": BidirectionalAttention(**DROPOUT),
     "self_attention": SelfAttention(d_model=64, **DROPOUT),
+    "temporal_attention": TemporalAttention(**DROPOUT),
     "text_encoder": TextEncoder(**DROPOUT),
 }
 
@@ -57,16 +63,21 @@ def models(
         yield name, 0, model
     for architecture in architectures:
         for seed in seeds:
-            clf = AttentionClassifier(
-                ARCHITECTURES[architecture],
-                num_threads=threads,
-                random_state=seed,
-                **TRAINING,
-            )
+            clf = classifier(architecture, seed, threads)
             yield architecture, seed, clf
             if with_alone:
                 alone = clone(clf).set_params(linear_skip=False)
                 yield f"{architecture}, no linear model", seed, alone
+
+
+def classifier(architecture: str, seed: int, threads: int) -> AttentionClassifier:
+    """Make the classifier of a row."""
+    return AttentionClassifier(
+        ARCHITECTURES[architecture],
+        num_threads=threads,
+        random_state=seed,
+        **TRAINING,
+    )
 
 
 def measure(model: Any, parts: dict[str, Any]) -> dict[str, Any]:
