@@ -35,6 +35,7 @@ _C = 3.0
 
 _WORD = re.compile(r"\w+|[^\w\s]+")
 _SHORTEST, _LONGEST = 3, 6  # characters of an n-gram
+_SHORT = 20  # characters of a word whose n-grams are kept
 
 
 def _words(text: Any) -> list[str]:
@@ -43,7 +44,8 @@ def _words(text: Any) -> list[str]:
         return _WORD.findall(text.lower())
     if isinstance(text, np.ndarray):
         return [str(code) for code in text.tolist()]
-    return [word for token in text for word in token.lower().split()]
+    # A token of white space alone is a word too.
+    return [word for token in text for word in token.lower().split() or [token]]
 
 
 def _word_ngrams(text: Any) -> list[str]:
@@ -52,7 +54,11 @@ def _word_ngrams(text: Any) -> list[str]:
     return words + [f"{one} {two}" for one, two in pairwise(words)]
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
+def _parts_of_short(word: str) -> list[str]:
+    return _parts(word)
+
+
 def _parts(word: str) -> list[str]:
     """Give what three to six characters follow each other, the ends marked."""
     padded = f" {word} "
@@ -65,7 +71,12 @@ def _parts(word: str) -> list[str]:
 
 
 def _character_ngrams(text: Any) -> list[str]:
-    return [part for word in _words(text) for part in _parts(word)]
+    # Where nothing parts words, they are long, and each comes once.
+    return [
+        part
+        for word in _words(text)
+        for part in (_parts_of_short if len(word) <= _SHORT else _parts)(word)
+    ]
 
 
 @dataclass(frozen=True)

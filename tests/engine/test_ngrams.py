@@ -13,7 +13,12 @@ from sklearn.pipeline import make_union
 
 from skattn._engine._linear import OffsetSum, weigh
 from skattn._engine._losses import BinaryCrossEntropy, CrossEntropy, SquaredError
-from skattn._engine._ngrams import NgramModel, folds_of
+from skattn._engine._ngrams import (
+    NgramModel,
+    _character_ngrams,
+    _parts_of_short,
+    folds_of,
+)
 
 RNG = np.random.default_rng(0)
 WORDS = ["good", "bad", "film", "story", "very", "not", "the", "end", "cast"]
@@ -51,17 +56,48 @@ def vectorizer():
     )
 
 
+class NaiveBayesRegression:
+    """Logistic regression on features by the logarithms of their ratios, for tests."""
+
+    def fit(self, design, labels):
+        dense = np.asarray(design.todense())
+        present = (dense > 0).astype(float)
+        share = [
+            (p := present[labels == code].sum(axis=0) + 1) / p.sum() for code in (0, 1)
+        ]
+        self.ratio = np.log(share[1] / share[0])
+        self.model = LogisticRegression(C=3).fit(dense * self.ratio, labels)
+        return self
+
+    def decision_function(self, design):
+        return self.model.decision_function(np.asarray(design.todense()) * self.ratio)
+
+
 def log_odds(scores):
     return scores[:, 1] - scores[:, 0]
 
 
-def test_scores_are_those_of_logistic_regression_on_tfidf():
+def test_scores_are_those_of_naive_bayes_and_logistic_regression_on_tfidf():
     model, _ = fit()
     found = log_odds(model.scores([TEXTS])) / model.scale_
     features = vectorizer()
-    expected = LogisticRegression(C=3).fit(features.fit_transform(TEXTS), LABELS[:, 0])
+    expected = NaiveBayesRegression().fit(features.fit_transform(TEXTS), LABELS[:, 0])
     assert_allclose(
         found, expected.decision_function(features.transform(TEXTS)), atol=5e-3
+    )
+
+
+def test_more_than_two_classes_are_told_by_logistic_regression_alone():
+    target = np.arange(60)[:, None] % 3
+    model, _ = fit(target=target, loss=CrossEntropy((3,)))
+    features = vectorizer()
+    expected = LogisticRegression(C=3).fit(features.fit_transform(TEXTS), target[:, 0])
+    scores = model.scores([TEXTS]) / model.scale_
+    truth = expected.decision_function(features.transform(TEXTS))
+    assert_allclose(
+        scores - scores.mean(axis=1, keepdims=True),
+        truth - truth.mean(axis=1, keepdims=True),
+        atol=5e-3,
     )
 
 
@@ -71,7 +107,7 @@ def test_training_scores_are_those_of_models_that_have_not_seen_the_text():
         inside, outside = fold == FOLDS, fold != FOLDS
         features = vectorizer()
         design = features.fit_transform(TEXTS[outside])
-        expected = LogisticRegression(C=3).fit(design, LABELS[outside, 0])
+        expected = NaiveBayesRegression().fit(design, LABELS[outside, 0])
         assert_allclose(
             log_odds(found[inside]) / model.scale_,
             expected.decision_function(features.transform(TEXTS[inside])),
@@ -131,7 +167,7 @@ def test_lists_of_tokens_and_ids_are_read_as_words(form):
         texts = objects([np.array([codes[w] for w in text.split()]) for text in TEXTS])
         model, _ = fit(texts)
         features = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        expected = LogisticRegression(C=3).fit(
+        expected = NaiveBayesRegression().fit(
             features.fit_transform(TEXTS), LABELS[:, 0]
         )
         assert_allclose(
@@ -139,6 +175,19 @@ def test_lists_of_tokens_and_ids_are_read_as_words(form):
             expected.decision_function(features.transform(TEXTS)),
             atol=5e-3,
         )
+
+
+def test_tokens_of_white_space_are_words():
+    texts = objects([[" "], [" ", "\t"]] * 30)
+    _, scores = fit(texts, np.tile([[0], [1]], (30, 1)))
+    assert (log_odds(scores) > 0).tolist() == [False, True] * 30
+
+
+def test_long_words_are_read_and_not_kept():
+    _parts_of_short.cache_clear()
+    assert _character_ngrams("ab " + "x" * 50)[:3] == [" ab", "ab ", " ab "]
+    assert len(_character_ngrams("x" * 50)) == 50 + 49 + 48 + 47
+    assert _parts_of_short.cache_info().currsize == 1
 
 
 def test_the_texts_of_pairs_have_their_own_ngrams():
@@ -150,7 +199,7 @@ def test_the_texts_of_pairs_have_their_own_ngrams():
         for each, side in zip(features, (TEXTS, other), strict=True)
     ]
     design = sparse.hstack(parts, format="csr")
-    expected = LogisticRegression(C=3).fit(design, LABELS[:, 0])
+    expected = NaiveBayesRegression().fit(design, LABELS[:, 0])
     assert_allclose(
         log_odds(model.scores([TEXTS, other])) / model.scale_,
         expected.decision_function(design),
