@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import normalize
 
 from skattn._engine._linear import fit_linear
-from skattn._engine._losses import Loss
+from skattn._engine._losses import CrossEntropy, Loss
 
 _FOLDS = 5
 # Most n-grams of one kind; the most frequent ones are kept.
@@ -122,7 +122,9 @@ class NgramModel:
 
     Words and pairs of words, and three to six characters of a word, each weighed by
     (1 + log count) times inverse document frequency; of ids, only the former. Of pairs
-    of texts, the n-grams of either side are apart.
+    of texts, the n-grams of either side are apart. Of two classes, n-grams count by how
+    much more frequent they are in one of them: Wang and Manning, "Baselines and
+    Bigrams: Simple, Good Sentiment and Topic Classification", ACL 2012.
     """
 
     def fit(
@@ -268,7 +270,27 @@ def _fit(
         kept.append(columns)
         rarity.append(np.log((1 + len(rows)) / (1 + frequency[columns])) + 1)
     design = _design(chosen, kept, rarity)
-    return _Fit(kept, rarity, *fit_linear(design, target[rows], weight, loss, _C))
+    if isinstance(loss, CrossEntropy) and loss.class_counts == (2,):
+        ratio = _log_ratio(design, target[rows, 0], weight)
+    else:
+        ratio = np.ones(design.shape[1])
+    coefficients, intercept = fit_linear(
+        design @ sparse.diags_array(ratio), target[rows], weight, loss, _C
+    )
+    return _Fit(kept, rarity, coefficients * ratio, intercept)
+
+
+def _log_ratio(design: Any, codes: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Tell how much more frequent each n-gram is in texts of the second of two classes.
+
+    Each is taken to be in one more text of either class.
+    """
+    present = (design > 0).astype(np.float64)
+    shares = []
+    for code in (0, 1):
+        counts = present.T @ (weight * (codes == code)) + 1
+        shares.append(counts / counts.sum())
+    return np.log(shares[1] / shares[0])
 
 
 def _best_scale(
