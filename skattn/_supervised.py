@@ -125,9 +125,11 @@ class SupervisedEstimator(ArchitectureParams, BaseEstimator):
         else:
             start.check(self, architecture, encoder)
             content = encoder.adopt(start.encoder, X)
+        if input not in ("tokens", "pair"):
+            self.__dict__.pop("token_encoder_", None)  # of an earlier fit
         if input != "table":
             for name in ("n_features_in_", "feature_names_in_"):
-                self.__dict__.pop(name, None)  # of an earlier fit
+                self.__dict__.pop(name, None)
             if encoder.n_features_in is not None:
                 self.n_features_in_ = encoder.n_features_in
             if hasattr(encoder, "token_encoder_"):

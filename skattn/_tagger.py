@@ -120,8 +120,6 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
         The net of ``pretrain``; there only after it.
     n_iter_ : int
         Epochs that were run.
-    n_features_in_ : int
-        1: a column of sentences.
 
     See Also
     --------
@@ -155,6 +153,7 @@ class AttentionTagger(TextPretraining, SupervisedEstimator):
     """
 
     _task = "tagging"
+    _encoder_defaults: ClassVar[dict[str, Any]] = {"model": "word", "min_frequency": 2}
     _constraints: ClassVar[dict[str, list[Any]]] = {
         "token_encoder": [object],  # `WordEncoder` says what it takes
         "crf": ["boolean"],

@@ -32,7 +32,7 @@ class Translation:
     is_complete : bool
         Whether it came to its end before the limit.
     score : float
-        Logarithm of its probability, after the length penalty.
+        Logarithm of its probability; of a beam search, after the length penalty.
     """
 
     tokens: list[int]
@@ -111,6 +111,12 @@ def translate(
 
 
 def _log_probabilities(scores: Tensor) -> Tensor:
+    if not scores.isfinite().all():
+        raise ValueError(
+            "The net gives some sentences of X scores that are not finite: training "
+            "diverged, or the precision is too low. Fit anew with a lower lr, or with "
+            "precision='float32'."
+        )
     never = torch.tensor(_NEVER, device=scores.device)
     return scores.float().index_fill(1, never, -torch.inf).log_softmax(dim=-1)
 

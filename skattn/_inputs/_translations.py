@@ -90,7 +90,7 @@ class SourceEncoder:
     """
 
     input = "tokens"
-    n_features_in = 1
+    n_features_in = None  # as to the vectorizers of scikit-learn
 
     def __init__(self, token_encoder: Any, target_encoder: Any) -> None:
         self.token_encoder = token_encoder

@@ -31,7 +31,7 @@ class WordEncoder:
     """
 
     input = "tokens"
-    n_features_in = 1
+    n_features_in = None  # as to the vectorizers of scikit-learn
 
     def __init__(self, token_encoder: Any, architecture: Architecture) -> None:
         self.token_encoder = token_encoder
