@@ -399,5 +399,5 @@ def test_bad_texts_and_parameters_are_named():
         make().pretrain(["one", None])
     with pytest.raises(ValueError, match="max_epochs"):
         make(max_epochs=0).pretrain(TEXTS)
-    with pytest.raises(ValueError, match="no training text holds a token"):
+    with pytest.raises(ValueError, match="found no token"):
         make().pretrain(["", ""])

@@ -174,6 +174,8 @@ def test_further_training_weighs_again_or_keeps_the_weights():
     clf.partial_fit(TEXTS, LABELS)
     assert weights_of(clf) == before != [0.5, 0.5]
     clf.set_params(max_epochs=4, lr=1e-2).fit(TEXTS, LABELS)
+    assert weights_of(clf) == before  # nothing is held out of few texts
+    clf.set_params(early_stopping=True).fit(TEXTS, LABELS)
     assert sum("weighed_loss" in epoch for epoch in clf.history_) == 5
 
 

@@ -21,7 +21,15 @@ def placed(h: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Blocks of self-attention."""
+    """Blocks of self-attention.
+
+    Parameters
+    ----------
+    params : Transformer
+        Sizes.
+    tokens : str
+        What the tokens are; see `skattn.nn.record`.
+    """
 
     def __init__(self, params: Transformer, tokens: str) -> None:
         super().__init__()
@@ -46,7 +54,17 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Blocks of self-attention and attention to the encoder's output."""
+    """Blocks of self-attention and attention to the encoder's output.
+
+    Parameters
+    ----------
+    params : Transformer
+        Sizes.
+    tokens, memory : str
+        What the tokens of the decoder and of the encoder are.
+    given : str, optional
+        What the decoder's tokens are as keys; see `skattn.nn.DecoderBlock`.
+    """
 
     def __init__(
         self, params: Transformer, tokens: str, memory: str, given: str | None = None

@@ -56,6 +56,8 @@ def make_net(
 class Windows:
     """Samples of given tensors."""
 
+    sizes = None
+
     class store:
         device = CPU
 
