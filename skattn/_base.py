@@ -198,9 +198,21 @@ def fitted_architecture(architecture: Any, task: str, input: str) -> Architectur
         raise ValueError(
             f"The architecture {found.name!r} does not support {task} of {input} "
             f"input. It supports {served}. skattn.list_architectures(task={task!r}, "
-            f"input={input!r}) lists those that do."
+            f"input={input!r}) lists those that do.{_hint(found, task, input)}"
         )
     return found
+
+
+def _hint(architecture: Architecture, task: str, input: str) -> str:
+    """Say how to pass what the user may have meant."""
+    if input in ("table", "series") and serves(architecture, task, "tokens"):
+        return (
+            " Texts are a list, an array or a Series of strings, as frame['text']; "
+            "dialogues are lists of lists of strings."
+        )
+    if input != "pair" and serves(architecture, task, "pair"):
+        return " Pairs of texts are a list of tuples: (first, second)."
+    return ""
 
 
 def draw_seed(random_state: Any) -> int:

@@ -110,9 +110,9 @@ class PretrainedTextNet:
             )
         if type(encoder) is not type(self.encoder):
             raise ValueError(
-                f"The pretrained net has read texts as {type(self.encoder).__name__}, "
-                f"but {name} reads X as {type(encoder).__name__}: pretrain with an "
-                f"estimator of the kind of {name}, and pass texts to it."
+                f"The net was pretrained by another kind of estimator, or on other "
+                f"input, than {name} has now: a tagger splits no token, a classifier "
+                f"its texts. Pretrain by {name}, and pass texts to its fit."
             )
         given, of = estimator.token_encoder, estimator._encoder_of
         if given is not None and repr(of(given)) != repr(of(self._asked)):

@@ -416,3 +416,8 @@ def test_tagger_sees_characters_of_unknown_words():
         ["B-M", "O"],
         ["B-F", "O"],
     ]
+
+
+def test_sentences_that_are_all_empty_have_no_tags():
+    tagger = make_tagger(architecture="tener", max_epochs=1).fit(X, Y)
+    assert tagger.predict([[], []]) == [[], []]

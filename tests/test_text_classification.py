@@ -459,3 +459,16 @@ def test_attention_is_named_by_the_tokens_of_each_text():
     assert_allclose(record.weights.sum(axis=-1), 1, rtol=1e-5)
     assert record.keys[0][:3] == ["a", "good", "film"]
     assert record.keys[1][:1] == ["bad"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "X", "hint"),
+    [
+        ("text_encoder", pd.DataFrame({"text": TEXTS}), r"frame\['text'\]"),
+        ("text_encoder", [[("a", text)] for text in TEXTS], "lists of lists"),
+        ("interactive_attention", [["a", text] for text in TEXTS], "list of tuples"),
+    ],
+)
+def test_texts_in_other_clothes_are_told_how_to_come(architecture, X, hint):
+    with pytest.raises(ValueError, match=hint):
+        AttentionClassifier(architecture).fit(X, LABELS)

@@ -36,8 +36,9 @@ class Ragged:
     def __init__(self, sequences: np.ndarray, device: torch.device) -> None:
         lengths = np.array([len(each) for each in sequences], dtype=np.int64)
         filled = [each for each in sequences if len(each)]
-        flat = np.concatenate(filled) if filled else np.zeros(0, dtype=np.int64)
-        shape = flat.shape[1:] if len(flat) else np.shape(sequences[0])[1:]
+        shape = np.shape(filled[0] if filled else sequences[0])[1:]
+        nothing = np.zeros((0, *shape), dtype=np.int64)
+        flat = np.concatenate(filled) if filled else nothing
         # One more, for positions of padding to point at.
         flat = np.concatenate([flat, np.zeros((1, *shape), dtype=np.int64)])
         self.flat = torch.from_numpy(flat.astype(np.int64)).to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ import pandas as pd
 from sklearn.utils import check_array
 
 from skattn._inputs._scaling import Scaler
+
+# From so many rows, strings that hardly repeat are no categories.
+_MANY_ROWS = 20
 
 
 class TableEncoder:
@@ -99,7 +103,24 @@ class TableEncoder:
         self.categorical_ = np.flatnonzero(is_category)
         self.names_ = names
         self.categories_ = [categories_of(_column(X, at)) for at in self.categorical_]
+        for at, known in zip(self.categorical_, self.categories_, strict=True):
+            self._warn_of_texts(names[at], known, len(X))
         return self.read(X)
+
+    @staticmethod
+    def _warn_of_texts(name: str, known: Sequence[Any], n: int) -> None:
+        """Warn of a column that looks like texts, of which categories tell nothing."""
+        with_space = sum(
+            isinstance(text, str) and " " in text.strip() for text in known
+        )
+        if n >= _MANY_ROWS and len(known) > n / 2 and with_space > len(known) / 2:
+            warnings.warn(
+                f"The column {name!r} holds {len(known)} different strings in {n} "
+                "rows, and is taken as a category. If these are texts, pass them "
+                f"alone, as frame[{name!r}], to have them read word by word.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def read(self, X: Any) -> dict[str, np.ndarray]:
         """Read a table without scaling it.

@@ -35,6 +35,10 @@ KINDS = {
     "turns": ("lists of turns", "[text] makes one of a single turn"),
 }
 
+# A smaller part of the strings with white space inside makes turns of them all, and is
+# warned about.
+_FEW_SPACED = 0.1
+
 
 class TokenEncoder(  # type: ignore[call-arg]
     TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
@@ -213,8 +217,16 @@ class TokenEncoder(  # type: ignore[call-arg]
         if self.kind == "auto":
             if isinstance(texts[0], str):
                 return "text"
-            spaced = any(len(string.split()) > 1 for text in texts for string in text)
-            return "turns" if spaced else "tokens"
+            spaced = [len(string.split()) > 1 for text in texts for string in text]
+            if 0 < sum(spaced) < _FEW_SPACED * len(spaced):
+                warnings.warn(
+                    f"Of {len(spaced)} strings in lists, {sum(spaced)} hold white "
+                    "space, so all are taken for turns of dialogues. If they are "
+                    "tokens, set kind='tokens'; if they are turns, kind='turns'.",
+                    UserWarning,
+                    stacklevel=3,
+                )
+            return "turns" if any(spaced) else "tokens"
         self._check_kind(texts, self.kind, f"kind={self.kind!r}")
         return self.kind
 

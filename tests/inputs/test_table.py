@@ -401,3 +401,10 @@ def test_a_category_of_held_out_rows_alone_is_unknown(consumes):
         assert encoder.axis_names("features") == ["a=u", "a=w"]
         assert held_out["x"].tolist() == [[1, 0], [0, 0], [0, 1], [1, 0]]
     assert content["codes"][:, 0].tolist() == [1, 2, 3, 1]  # as they were read
+
+
+def test_a_column_that_looks_like_texts_is_warned_about():
+    texts = pd.DataFrame({"text": [f"number {n} of many" for n in range(30)]})
+    with pytest.warns(UserWarning, match=r"'text' holds 30 different strings in 30"):
+        make().learn(texts)
+    make().learn(pd.DataFrame({"name": ["New York", "Los Angeles"] * 15}))

@@ -739,3 +739,11 @@ def test_normalising_twice_changes_nothing():
     once = form.normalise("Ångström İstanbul ΟΔΟΣ e\N{COMBINING ACUTE ACCENT}")
     assert once == "angstrom istanbul οδος e"
     assert form.normalise(once) == once
+
+
+def test_a_single_token_with_white_space_is_warned_about():
+    texts = [["a", "film"]] * 10 + [["New York", "film"]]
+    with pytest.warns(UserWarning, match="Of 22 strings in lists, 1 hold white space"):
+        encoder = TokenEncoder().fit(texts)
+    assert encoder.kind_ == "turns"
+    assert TokenEncoder(kind="tokens").fit(texts).kind_ == "tokens"
