@@ -362,7 +362,7 @@ def test_other_input_is_refused(start, X):
 def test_a_net_of_another_kind_of_estimator_is_refused(start):
     sentences = [text.split() for text in X]
     tags = [["O"] * len(each) for each in sentences]
-    with pytest.raises(ValueError, match="TextsEncoder"):
+    with pytest.raises(ValueError, match="another kind of estimator"):
         AttentionTagger(**options(pretrained=start)).fit(sentences, tags)
 
 
