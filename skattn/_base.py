@@ -69,7 +69,7 @@ COMMON_CONSTRAINTS: dict[str, list[Any]] = {
 MANY_SAMPLES = 1000
 FEW_SAMPLES = 2000
 # Characters of all training texts times outputs, below which a linear model of their
-# n-grams comes first: it takes a minute at most.
+# n-grams is fitted too: for the .7 million of SST-2 and two classes it takes 4 seconds.
 LITTLE_TEXT = 20_000_000
 
 
