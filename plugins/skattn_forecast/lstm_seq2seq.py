@@ -190,21 +190,23 @@ class _LSTMSeq2Seq(nn.Module):
             fed, steps = torch.cat([fed, target[..., :-1]], dim=-1), [future]
         else:
             steps = list(future.split(1, dim=1))
-        scores, weights = [], []
+        scores: list[Tensor] = []
         for ahead in steps:
             states, state = self.decoder(self.feed(fed.transpose(1, 2)) + ahead, state)
-            weights.append(self.attention(states, key, mask))
-            joined = torch.cat([weights[-1] @ memory, states], dim=-1)
+            weights = record(
+                self.attention(states, key, mask)[:, None],
+                layer="decoder",
+                kind="cross",
+                queries="horizon",
+                keys="time",
+                mask=None if mask is None else mask[:, None, None],
+                values=memory[:, None],
+                first_query=len(scores),
+            )[:, 0]
+            joined = torch.cat([weights @ memory, states], dim=-1)
             h = self.dropout(self.combine(joined).tanh())  # (batch, k, d_model)
             scores.append(self.head(h).squeeze(3).movedim(1, 2))
             fed = scores[-1][..., 0] if data.n_parameters > 1 else scores[-1]
-        record(
-            torch.cat(weights, dim=1)[:, None],
-            layer="decoder",
-            kind="cross",
-            queries="horizon",
-            keys="time",
-        )
         return torch.cat(scores, dim=2)  # (batch, n_targets, horizon, ...)
 
     def start(self, last: Tensor) -> tuple[Tensor, Tensor]:

@@ -145,7 +145,7 @@ class _PatchTST(nn.Module):
                 d_ff=2 * width if params.d_ff is None else params.d_ff,
                 dropout=params.dropout,
                 layer=f"blocks.{number}",
-                tokens="patch",
+                tokens=self.patches.axis,
                 batch_norm=True,
             )
             for number in range(params.num_layers)

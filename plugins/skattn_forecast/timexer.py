@@ -8,9 +8,11 @@ from torch.nn import functional
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
 from skattn.nn import (
+    Axis,
     HorizonHead,
     LeanDropout,
     MultiheadAttention,
+    Patches,
     PatchTokens,
     VariateTokens,
     check_sizes,
@@ -128,7 +130,7 @@ class _TimeXer(nn.Module):
         self.global_token = nn.Parameter(torch.randn(data.n_targets, 1, width))
         self.dropout = LeanDropout(params.dropout)
         self.blocks = nn.ModuleList(
-            _Block(params, f"blocks.{number}", self.variates.axis)
+            _Block(params, f"blocks.{number}", self.patches.axis, self.variates.axis)
             for number in range(params.num_layers)
         )
         self.norm = nn.LayerNorm(width)
@@ -164,11 +166,11 @@ class _TimeXer(nn.Module):
 
 class _Block(nn.Module):
     def __init__(
-        self, params: TimeXer, layer: str, variates: str | tuple[str, ...]
+        self, params: TimeXer, layer: str, patches: Patches, variates: Axis
     ) -> None:
         super().__init__()
         width = params.d_model
-        names = ("global", "patch")
+        names = ("global", patches)
         self.attention = MultiheadAttention(
             width, params.num_heads, layer=layer, queries=names, keys=names
         )

@@ -153,13 +153,14 @@ class EdgeAttention(nn.Module, ABC):
         scores, values = self.score(x, edge_index, edge_attr, n_targets)
         alpha = edge_softmax(scores, edge_index[1], n_targets)  # (edges, heads)
         if is_recording():
-            record(
+            alpha = record(
                 alpha,
                 layer=self.layer,
                 kind="edge",
                 queries="nodes",
                 keys="nodes",
                 edge_index=edge_index,
+                values=values.index_select(0, edge_index[0]),
             )
         h = edge_sum(self.drop_weights(alpha), values, edge_index, n_targets)
         if self.is_last:

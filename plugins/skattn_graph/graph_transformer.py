@@ -252,13 +252,14 @@ class _Layer(nn.Module):
         scores = (q.index_select(0, target) * k).sum(dim=-1) / math.sqrt(k.shape[-1])
         alpha = edge_softmax(scores, target, len(q))  # (edges, heads)
         if is_recording():
-            record(
+            alpha = record(
                 alpha,
                 layer=self.name,
                 kind="edge",
                 queries="nodes",
                 keys="nodes",
                 edge_index=edge_index,
+                values=v,
             )
         messages = self.drop_weights(alpha)[..., None] * v
         return messages.new_zeros(q.shape).index_add(0, target, messages)

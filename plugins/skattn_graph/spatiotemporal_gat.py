@@ -158,7 +158,7 @@ class _SpatioTemporalGAT(nn.Module):
                 d_ff=2 * width,
                 dropout=params.dropout,
                 layer=f"temporal.{number}",
-                tokens="patch",
+                tokens=self.patches.axis,
             )
             for number in range(params.num_layers)
         )
@@ -224,13 +224,16 @@ class _GraphAttention(nn.Module):
         if mask is not None:
             linked = linked & mask[:, :, None, None, None]
         alpha = masked_softmax(scores, linked)  # (batch, patches, heads, series, keys)
-        record(
+        alpha = record(
             alpha.flatten(1, 2),
             layer=self.layer,
             kind="self",
             queries="channels",
             keys="channels",
-        )
+            mask=linked.expand(alpha.shape).flatten(1, 2),
+            values=wh.flatten(1, 2),
+            groups=alpha.shape[1],
+        ).view_as(alpha)
         attended = (alpha @ wh).permute(0, 3, 1, 2, 4).flatten(3)
         return self.norm(h + self.dropout(functional.elu(attended)))
 

@@ -180,8 +180,23 @@ class _Interaction(nn.Module):
         if self.is_joint:
             weights = _joint_weights(own, other, mask, other_mask)
             mirrored = weights.transpose(1, 2)
-            record(weights[:, None], normalised=False, **self.there)
-            record(mirrored[:, None], normalised=False, **self.back)
+            pairs = None
+            if mask is not None and other_mask is not None:
+                pairs = (mask[:, :, None] & other_mask[:, None])[:, None]
+            weights = record(
+                weights[:, None],
+                normalised=False,
+                mask=pairs,
+                values=g[:, None],
+                **self.there,
+            )[:, 0]
+            mirrored = record(
+                mirrored[:, None],
+                normalised=False,
+                mask=None if pairs is None else pairs.transpose(-2, -1),
+                values=h[:, None],
+                **self.back,
+            )[:, 0]
             return weights @ g, mirrored @ h
         own, other, h, g = own[:, None], other[:, None], h[:, None], g[:, None]
         seen = attention(own, other, g, mask=other_mask, **self.there)

@@ -16,7 +16,6 @@ from skattn.nn import (
     TokenEmbedding,
     Tokens,
     check_sizes,
-    is_recording,
     masked_mean,
     sinusoidal_positions,
     step_positions,
@@ -223,10 +222,7 @@ class _Forecaster(nn.Module):
         if observed is not None:
             first = torch.where(observed[:, : self.data.n_targets, -1:], first, 0.0)
         if target is None:
-            scores = self.generate(first, future, memory, mask)
-            if not is_recording():
-                return scores
-            target = self.location(scores)  # once more, all steps at once
+            return self.generate(first, future, memory, mask)
         fed = torch.cat([first, target[..., :-1]], dim=-1).transpose(1, 2)
         return self.score(self.decoder(self.feed(fed) + future, memory, mask, True))
 

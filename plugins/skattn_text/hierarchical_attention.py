@@ -181,11 +181,13 @@ class _Level(nn.Module):
         """Average over the members (batch, queries, steps) of each query."""
         scores = torch.tanh(self.project(h)) @ self.context  # (batch, steps)
         alpha = masked_softmax(scores[:, None], member)  # (batch, queries, steps)
-        record(
+        alpha = record(
             alpha[:, None],
             layer=self.layer,
             kind="pooling",
             queries=self.queries,
             keys=self.keys,
-        )
+            mask=member[:, None],
+            values=h[:, None],
+        )[:, 0]
         return alpha @ h

@@ -149,15 +149,25 @@ class _Attention(nn.Module):
             self.vector = nn.Parameter(torch.empty(width))
             nn.init.normal_(self.vector, std=width**-0.5)
 
-    def forward(self, state: Tensor, memory: _Memory) -> tuple[Tensor, Tensor]:
-        """Compute the context (batch, 2 d_model) and the weights (batch, length)."""
+    def forward(self, state: Tensor, memory: _Memory, number: int) -> Tensor:
+        """Compute the context (batch, 2 d_model) of token `number`."""
         if self.is_additive:
             query = self.project_query(state)[:, None]
             scores = (query + memory.keys).tanh() @ self.vector
         else:
             scores = (memory.keys @ state[..., None])[..., 0]
-        weights = masked_softmax(scores, memory.mask)  # (batch, length)
-        return (weights[:, None] @ memory.values)[:, 0], weights
+        mask = memory.mask
+        weights = record(
+            masked_softmax(scores, mask)[:, None, None],  # (batch, 1, 1, length)
+            layer="decoder",
+            kind="cross",
+            queries="target_tokens",
+            keys="tokens",
+            mask=None if mask is None else mask[:, None, None],
+            values=memory.values[:, None],
+            first_query=number,
+        )[:, 0]
+        return (weights @ memory.values)[:, 0]
 
 
 class _FedCell(nn.Module):
@@ -183,6 +193,7 @@ class _State(NamedTuple):
     memory: _Memory
     layers: list[tuple[Tensor, Tensor]]  # hidden and cell state
     output: Tensor  # (batch, d_model): o
+    number: int = 0  # of tokens so far
 
 
 class _RNNSeq2Seq(nn.Module):
@@ -214,19 +225,11 @@ class _RNNSeq2Seq(nn.Module):
         if target_tokens is None:  # the scores of the first token
             target_tokens = tokens.new_full((len(tokens), 1), SpecialToken.START)
         y = self.dropout(self.target(target_tokens))  # (batch, steps, d_model)
-        state, outputs, weights = self.start(tokens, mask), [], []
+        state, outputs = self.start(tokens, mask), []
         ahead = self.cell.ahead(y).unbind(dim=1)
         for step, embedded in zip(ahead, y.unbind(dim=1), strict=True):
-            state, looked_at = self.advance(step, embedded, state)
+            state = self.advance(step, embedded, state)
             outputs.append(state.output)
-            weights.append(looked_at)
-        record(
-            torch.stack(weights, dim=1)[:, None],
-            layer="decoder",
-            kind="cross",
-            queries="target_tokens",
-            keys="tokens",
-        )
         return self.head(torch.stack(outputs, dim=1))
 
     def start(self, tokens: Tensor, mask: Tensor | None = None) -> _State:
@@ -242,20 +245,19 @@ class _RNNSeq2Seq(nn.Module):
         layers = list(zip(parts[::2], parts[1::2], strict=True))
         return _State(sentences, memory, layers, torch.zeros_like(backward))
 
-    def advance(
-        self, ahead: Tensor, embedded: Tensor, state: _State
-    ) -> tuple[_State, Tensor]:
-        """Take one token (batch, d_model); return the weights (batch, length) too."""
+    def advance(self, ahead: Tensor, embedded: Tensor, state: _State) -> _State:
+        """Take one token (batch, d_model)."""
+        memory, number = state.memory, state.number
         if self.is_additive:
-            context, weights = self.attention(state.layers[-1][0], state.memory)
+            context = self.attention(state.layers[-1][0], memory, number)
             layers = self.recur(ahead, context, state.layers)
             joined = [layers[-1][0], context, embedded]
         else:
             layers = self.recur(ahead, state.output, state.layers)
-            context, weights = self.attention(layers[-1][0], state.memory)
+            context = self.attention(layers[-1][0], memory, number)
             joined = [layers[-1][0], context]
         output = self.dropout(self.combine(torch.cat(joined, dim=-1)).tanh())
-        return state._replace(layers=layers, output=output), weights
+        return state._replace(layers=layers, output=output, number=number + 1)
 
     def recur(
         self, ahead: Tensor, fed: Tensor, layers: list[tuple[Tensor, Tensor]]
@@ -269,7 +271,7 @@ class _RNNSeq2Seq(nn.Module):
     def step(self, target_tokens: Tensor, state: _State) -> tuple[Tensor, _State]:
         """Score what follows one more token; see `Architecture`."""
         embedded = self.target(target_tokens)
-        state, _ = self.advance(self.cell.ahead(embedded), embedded, state)
+        state = self.advance(self.cell.ahead(embedded), embedded, state)
         return self.head(state.output), state
 
     def reorder(self, state: _State, index: Tensor) -> _State:
@@ -279,4 +281,4 @@ class _RNNSeq2Seq(nn.Module):
             mask = None if memory.mask is None else memory.mask[index]
             memory = _Memory(memory.values[index], memory.keys[index], mask)
         layers = [(hidden[index], cell[index]) for hidden, cell in state.layers]
-        return _State(sentences, memory, layers, state.output[index])
+        return _State(sentences, memory, layers, state.output[index], state.number)

@@ -253,5 +253,14 @@ class _DirectedAttention(nn.Module):
             distance_bias=self.distance_bias,
             mask=mask,
         )  # (batch, heads, length, length)
-        record(weights, layer=self.layer, kind="self", queries="tokens", keys="tokens")
+        weights = record(
+            weights,
+            layer=self.layer,
+            kind="self",
+            queries="tokens",
+            keys="tokens",
+            mask=None if mask is None else mask[:, None, None],
+            values=value,
+            output=self.project_out.weight,
+        )
         return self.project_out((weights @ value).transpose(1, 2).flatten(2))

@@ -155,7 +155,9 @@ class _TransformerXL(nn.Module):
         self.memory_length = params.memory_length
         self.tokens = Tokens(data, params.d_model)
         self.embedding_dropout = LeanDropout(params.embedding_dropout)
-        self.blocks = nn.ModuleList(_Block(params) for _ in range(params.num_layers))
+        self.blocks = nn.ModuleList(
+            _Block(params, f"blocks.{number}") for number in range(params.num_layers)
+        )
         self.dropout = LeanDropout(params.dropout)
         self.head = ScoreHead(data, params.d_model)
 
@@ -165,60 +167,29 @@ class _TransformerXL(nn.Module):
         h = self.embedding_dropout(h * math.sqrt(h.shape[-1]))
         memories = [h[:, :0] for _ in self.blocks]
         states: list[Tensor] = []
-        weights = []
         for segment in h.split(self.segment_length, dim=1):
             start = sum(state.shape[1] for state in states)
             first = start - memories[0].shape[1]
             seen = None if mask is None else mask[:, first : start + segment.shape[1]]
-            kept, rows = [], []
+            kept = []
             for block, memory in zip(self.blocks, memories, strict=True):
                 joined = torch.cat([memory.detach(), segment], dim=1)
                 kept.append(joined[:, max(joined.shape[1] - self.memory_length, 0) :])
-                segment, row = block(segment, joined, seen)
-                rows.append(row)
+                segment = block(segment, joined, seen, first)
             memories = kept
             states.append(segment)
-            if is_recording():
-                weights.append((first, rows))
-        _record(weights, tokens.shape[1])
         h = torch.cat(states, dim=1)
         if not self.predicts_tokens:
             h = masked_mean(h, mask)  # (batch, d_model)
         return self.head(self.dropout(h))
 
 
-def _record(weights: list[tuple[int, list[Tensor]]], length: int) -> None:
-    """Record the weights of all segments of each layer as one matrix.
-
-    Parameters
-    ----------
-    weights : list of tuple
-        For each segment the position of its first key, and of each layer the weights
-        (batch, heads, queries, keys).
-    length : int
-        Of the whole text.
-    """
-    by_layer = zip(*(rows for _, rows in weights), strict=True)
-    for number, rows in enumerate(by_layer):
-        placed = [
-            functional.pad(row, (first, length - first - row.shape[-1]))
-            for (first, _), row in zip(weights, rows, strict=True)
-        ]
-        record(
-            torch.cat(placed, dim=2),  # (batch, heads, length, length)
-            layer=f"blocks.{number}",
-            kind="self",
-            queries="tokens",
-            keys="tokens",
-        )
-
-
 class _Block(nn.Module):
-    def __init__(self, params: TransformerXL) -> None:
+    def __init__(self, params: TransformerXL, layer: str) -> None:
         super().__init__()
         width = params.d_model
         d_ff = 2 * width if params.d_ff is None else params.d_ff
-        self.attention = _MemoryAttention(width, params.num_heads)
+        self.attention = _MemoryAttention(width, params.num_heads, layer)
         self.norm_attention = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
             nn.Linear(width, d_ff),
@@ -230,18 +201,18 @@ class _Block(nn.Module):
         self.dropout = LeanDropout(params.dropout)
 
     def forward(
-        self, h: Tensor, joined: Tensor, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        attended, weights = self.attention(h, joined, mask)
+        self, h: Tensor, joined: Tensor, mask: Tensor | None, first: int
+    ) -> Tensor:
+        attended = self.attention(h, joined, mask, first)
         h = self.norm_attention(h + self.dropout(attended))
-        h = self.norm_feed_forward(h + self.dropout(self.feed_forward(h)))
-        return h, weights
+        return self.norm_feed_forward(h + self.dropout(self.feed_forward(h)))
 
 
 class _MemoryAttention(nn.Module):
-    def __init__(self, d_model: int, num_heads: int) -> None:
+    def __init__(self, d_model: int, num_heads: int, layer: str) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.layer = layer
         d_head = d_model // num_heads
         self.project_query = nn.Linear(d_model, d_model, bias=False)
         self.project_key_value = nn.Linear(d_model, 2 * d_model, bias=False)
@@ -251,8 +222,9 @@ class _MemoryAttention(nn.Module):
         self.project_out = nn.Linear(d_model, d_model, bias=False)
 
     def forward(
-        self, h: Tensor, joined: Tensor, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        self, h: Tensor, joined: Tensor, mask: Tensor | None, first: int
+    ) -> Tensor:
+        """Let a segment attend to itself and to memory from step `first` on."""
         n_queries, n_keys, width = h.shape[1], joined.shape[1], h.shape[2]
         r = relative_positions(n_queries, n_keys, width, causal=True, like=h)
         query, key, value, distance = (
@@ -273,5 +245,28 @@ class _MemoryAttention(nn.Module):
             mask=mask,
             causal=True,
         )  # (batch, heads, queries, keys)
-        heads = (weights @ value).transpose(1, 2).flatten(2)
-        return self.project_out(heads), weights
+        if is_recording():
+            weights = self._record(weights, value, mask, first)
+        return self.project_out((weights @ value).transpose(1, 2).flatten(2))
+
+    def _record(
+        self, weights: Tensor, value: Tensor, mask: Tensor | None, first: int
+    ) -> Tensor:
+        """Record the weights over all keys of the text up to the last one."""
+        n_queries, n_keys = weights.shape[-2:]
+        seen = weights.new_ones((n_queries, n_keys), dtype=torch.bool)
+        seen = seen.tril(n_keys - n_queries)
+        if mask is not None:
+            seen = seen & mask[:, None, None]  # (batch, 1, queries, keys)
+        placed = record(
+            functional.pad(weights, (first, 0)),
+            layer=self.layer,
+            kind="self",
+            queries="tokens",
+            keys="tokens",
+            mask=functional.pad(seen, (first, 0), value=False),
+            values=functional.pad(value, (0, 0, first, 0)),
+            output=self.project_out.weight,
+            first_query=first + n_keys - n_queries,
+        )
+        return placed[..., first:]

@@ -412,13 +412,17 @@ class Net(NeuralNet):
         ordered[torch.cat(positions)] = joined
         return ordered.cpu()
 
-    def iterate_scores(self, samples: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    def iterate_scores(
+        self, samples: Any, with_gradient: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield rows and their raw scores, batch by batch.
 
         Parameters
         ----------
         samples : TensorSamples
             Rows to predict.
+        with_gradient : bool, default=False
+            Keep the graph that leads to the scores of a batch.
 
         Yields
         ------
@@ -428,7 +432,7 @@ class Net(NeuralNet):
             Their scores, on the net's device.
         """
         self._set_training(False)
-        with torch.no_grad():
+        with torch.set_grad_enabled(with_gradient):
             for rows, inputs in samples.inference_batches():
                 yield rows, self.infer(inputs)[: len(rows)]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skattn.nn import Recorded, is_recording, record, recording
+from skattn.nn import Recorded, rerecording
 
 
 class NodeScores(nn.Module):
@@ -102,14 +102,12 @@ class StarScores(nn.Module):
         scores : Tensor of shape (batch, n_outputs)
             Of the rows.
         """
-        if not is_recording():
+        shape = neighbours.shape[:2]
+        with rerecording(
+            lambda each: _by_row(each, *shape),
+            lambda each, weights: _by_edge(each, weights, *shape),
+        ):
             return self._score(x, neighbours)
-        received: list[Recorded] = []
-        with recording(received.append):
-            scores = self._score(x, neighbours)
-        for each in received:
-            record(**vars(_by_row(each, *neighbours.shape[:2])))
-        return scores
 
     def _score(self, x: Tensor, neighbours: Tensor) -> Tensor:
         n, k, _ = neighbours.shape
@@ -127,11 +125,34 @@ def _by_row(received: Recorded, n: int, k: int) -> Recorded:
     """Turn weights of edges into weights (rows, heads, 1, 1 + neighbours)."""
     if received.edge_index is None:
         return received
-    source, target = received.edge_index
+    kept, target, rank = _places(received.edge_index, n, k)
     weights = received.weights.new_zeros(n, received.weights.shape[1], 1, k + 1)
+    weights[target, :, 0, rank] = received.weights[kept]
+    keys = ("row", *(f"neighbour {number}" for number in range(1, k + 1)))
+    return replace(
+        received,
+        weights=weights,
+        queries="row",
+        keys=keys,
+        edge_index=None,
+        values=None,
+    )
+
+
+def _by_edge(received: Recorded, weights: Tensor, n: int, k: int) -> Tensor:
+    """Turn weights (rows, heads, 1, 1 + neighbours) back into weights of edges."""
+    if received.edge_index is None:
+        return weights
+    kept, target, rank = _places(received.edge_index, n, k)
+    edges = received.weights.clone()
+    edges[kept] = weights[target, :, 0, rank]
+    return edges
+
+
+def _places(edge_index: Tensor, n: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Find edges to rows, their rows, and their places among the row's keys."""
+    source, target = edge_index
     kept = target < n  # neighbours have edges to themselves
     source, target = source[kept], target[kept]
     rank = torch.where(source < n, 0, (source - n) % max(k, 1) + 1)
-    weights[target, :, 0, rank] = received.weights[kept]
-    keys = ("row", *(f"neighbour {number}" for number in range(1, k + 1)))
-    return replace(received, weights=weights, queries="row", keys=keys, edge_index=None)
+    return kept, target, rank

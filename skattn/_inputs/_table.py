@@ -273,6 +273,26 @@ class TableEncoder:
         """
         return self._feature_names() if axis == "features" else None
 
+    def feature_columns(self) -> np.ndarray:
+        """Tell which column of the table each position along ``"features"`` is from.
+
+        Returns
+        -------
+        columns : ndarray of int64 of shape (length,)
+            Several positions may show one column: its values, and where it is missing.
+        """
+        columns = list(self.numeric_)
+        if "observed" not in self.consumes:
+            columns += [
+                at
+                for at, missing in zip(self.numeric_, self.has_missing_, strict=True)
+                if missing
+            ]
+        for number, at in enumerate(self.categorical_):
+            is_one = "categories" in self.consumes
+            columns += [at] * (1 if is_one else len(self._kept_codes(number)))
+        return np.array(columns, dtype=np.int64)
+
     def _feature_names(self) -> list[str]:
         names = [self.names_[at] for at in self.numeric_]
         if "observed" not in self.consumes:

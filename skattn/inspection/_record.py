@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+from sklearn.utils import Bunch
+
+from skattn.inspection._run import Subject, subject_of, walk
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,14 @@ class AttentionRecord:
         among the queries.
     sample : ndarray of int64 of shape (n_edges,), optional
         Of a list of graphs, which of them each edge belongs to.
+    mask : ndarray of bool, broadcastable to `weights`, optional
+        True where a query may attend to a key; None where it may to all.
+    groups : int, default=1
+        How many groups the heads belong to, those of the first group first: of
+        architectures that attend within each channel, the channels.
+    query_axis, key_axis : str or tuple of str
+        What the positions are, as `skattn.nn.record` was told: ``"features"``,
+        ``"time"``, ``"tokens"``, `skattn.nn.Patches`, ...
 
     Attributes
     ----------
@@ -49,6 +59,52 @@ class AttentionRecord:
     normalised: bool = True
     edge_index: np.ndarray | None = None
     sample: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    groups: int = 1
+    query_axis: str | tuple[str, ...] = ()
+    key_axis: str | tuple[str, ...] = ()
+
+    def of(self, sample: int) -> Bunch:
+        """Cut out one sample, without what is padded.
+
+        Parameters
+        ----------
+        sample : int
+            Which one.
+
+        Returns
+        -------
+        attention : Bunch
+            With ``weights`` of shape (heads, queries, keys), or (n_edges, heads);
+            ``queries`` and ``keys``, their names; of a graph, ``edge_index``.
+
+        Raises
+        ------
+        IndexError
+            If there is no such sample.
+        """
+        if self.edge_index is not None:
+            edges = slice(None)
+            if self.sample is not None:
+                edges = self.sample == sample
+                if not edges.any():
+                    raise IndexError(f"There are no edges of graph {sample}.")
+            return Bunch(
+                weights=self.weights[edges],
+                edge_index=self.edge_index[:, edges],
+                queries=self.queries,
+                keys=self.keys,
+            )
+        if not -len(self.weights) <= sample < len(self.weights):
+            raise IndexError(
+                f"There is no sample {sample}: {len(self.weights)} were recorded."
+            )
+        queries, keys = _of(self.queries, sample), _of(self.keys, sample)
+        return Bunch(
+            weights=self.weights[sample, :, : len(queries), : len(keys)],
+            queries=queries,
+            keys=keys,
+        )
 
     @property
     def self_loops(self) -> np.ndarray:
@@ -75,8 +131,16 @@ class AttentionRecord:
         )
 
 
-def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
-    """Compute predictions once more and keep the attention weights.
+def attention_weights(
+    estimator: Any,
+    X: Any = None,
+    layers: str | int | Sequence[str | int] | None = None,
+    heads: int | Sequence[int] | None = None,
+    aggregate: str | None = None,
+) -> Bunch:
+    """Compute predictions once more and keep attention weights.
+
+    Batch by batch, so that beyond what is returned only one batch is held.
 
     Parameters
     ----------
@@ -87,6 +151,75 @@ def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
         Samples, as for ``predict``. A forecaster takes None and looks at the window
         from which it forecasts. Of a node estimator, ids, or None for all nodes: each
         layer gives the edges that the scores of these nodes depend on.
+    layers : str, int, or sequence of them, optional
+        Which records: names of layers, as in ``layers`` of the result, or positions in
+        the order of computation, the last one -1. All by default.
+    heads : int or sequence of int, optional
+        Which heads. All by default.
+    aggregate : {"mean", "max", "min"}, optional
+        How the heads that are kept are joined into one. By default they are not.
+
+    Returns
+    -------
+    attention : Bunch
+        With ``records``, a list of `AttentionRecord`, and ``layers``, their names.
+
+    Raises
+    ------
+    TypeError
+        If the estimator is none of skattn's with attention.
+    NotFittedError
+        If it is not fitted.
+    ValueError
+        If its architecture records no attention, or a layer or a head does not exist.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> import skattn
+    >>> from skattn.inspection import attention_weights
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> clf = skattn.AttentionClassifier(max_epochs=2, random_state=0).fit(X, y)
+    >>> attention = attention_weights(clf, X[:10], layers=-1, aggregate="mean")
+    >>> attention.records
+    [AttentionRecord(layer='blocks.1', kind='self', samples=10, heads=1, queries=1, \
+keys=5)]
+    """
+    if aggregate is not None and aggregate not in _AGGREGATES:
+        raise ValueError(
+            f"aggregate={aggregate!r} must be None, 'mean', 'max' or 'min'."
+        )
+    subject = subject_of(estimator, X, "attention_weights")
+    chosen: list[int] = []
+    collected: list[list[_Part]] = []
+    for batch in walk(subject):
+        if not collected:
+            chosen = _chosen_layers(batch.records, layers)
+            collected = [[] for _ in chosen]
+        for parts, number in zip(collected, chosen, strict=True):
+            record = batch.records[number]
+            weights = _chosen_heads(record, heads)
+            if aggregate is not None:
+                weights = _AGGREGATES[aggregate](weights)
+            mask = None if record.mask is None else record.mask.cpu().numpy()
+            place = None
+            if record.edge_index is not None:
+                place = batch.place_of(record)
+            part = weights.detach().float().cpu().numpy()
+            parts.append(_Part(batch.rows, part, mask, place, record))
+    records = [_assemble(parts, subject) for parts in collected]
+    return Bunch(records=records, layers=[record.layer for record in records])
+
+
+def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
+    """Compute predictions once more and keep the attention weights.
+
+    Parameters
+    ----------
+    estimator : estimator
+        As for `skattn.inspection.attention_weights`.
+    X : array-like, DataFrame or panel, optional
+        Samples, as there.
 
     Returns
     -------
@@ -112,108 +245,129 @@ def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
     >>> record.keys[:2]
     ['cls', 'sepal length (cm)']
     """
-    estimator, X = _last_step(estimator, X)
-    if not hasattr(estimator, "_attention_batches"):
-        raise TypeError(
-            f"record_attention looks into skattn's attention estimators; "
-            f"{type(estimator).__name__} is none. Pass the fitted estimator itself, a "
-            "Pipeline that ends in it, or a search over it."
-        )
-    net, samples, name_axis = estimator._attention_batches(X)
-    layers = _run(net, samples, estimator.num_threads)
-    if not layers:
+    return attention_weights(estimator, X).records
+
+
+_AGGREGATES: dict[str, Callable[[Any], Any]] = {
+    "mean": lambda weights: weights.mean(dim=1, keepdim=True),
+    "max": lambda weights: weights.amax(dim=1, keepdim=True),
+    "min": lambda weights: weights.amin(dim=1, keepdim=True),
+}
+
+
+def _chosen_layers(records: list[Any], layers: Any) -> list[int]:
+    """Turn names and positions of layers into positions."""
+    if layers is None:
+        return list(range(len(records)))
+    wanted = [layers] if isinstance(layers, (str, int)) else list(layers)
+    chosen: list[int] = []
+    for layer in wanted:
+        if isinstance(layer, str):
+            found = [at for at, record in enumerate(records) if record.layer == layer]
+        else:
+            found = list(range(len(records)))[layer : layer + 1 or None]
+        if not found:
+            names = ", ".join(dict.fromkeys(repr(record.layer) for record in records))
+            raise ValueError(
+                f"There is no layer {layer!r}: the architecture recorded {names}. Name "
+                "one of these, or give a position among them."
+            )
+        chosen += found
+    return sorted(set(chosen))
+
+
+def _chosen_heads(record: Any, heads: Any) -> Any:
+    if heads is None:
+        return record.weights
+    wanted = [heads] if isinstance(heads, (int, np.integer)) else list(heads)
+    n_heads = record.weights.shape[1]
+    wrong = [head for head in wanted if not -n_heads <= head < n_heads]
+    if wrong:
         raise ValueError(
-            f"The architecture {estimator.architecture_.name!r} recorded no attention."
+            f"Layer {record.layer!r} has no head {wrong[0]}: its {n_heads} heads are "
+            f"numbered from 0 to {n_heads - 1}."
         )
-    return [
-        _assemble(batches, len(samples), name_axis)
-        if batches[0][1].edge_index is None
-        else _assemble_edges(batches, name_axis)
-        for batches in layers
-    ]
+    return record.weights[:, wanted]
 
 
-def _last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
-    """Walk through fitted searches and pipelines to the estimator and its X."""
-    if hasattr(estimator, "best_estimator_"):
-        return _last_step(estimator.best_estimator_, X)
-    for name in ("best_forecaster_", "forecaster_"):  # sktime's searches and pipelines
-        if hasattr(estimator, name):
-            return _last_step(getattr(estimator, name), X)
-    if isinstance(estimator, Pipeline):
-        before = estimator[:-1]
-        return _last_step(estimator[-1], before.transform(X) if len(before) else X)
-    return estimator, X
+class _Part(NamedTuple):
+    """What one batch gave of one layer."""
+
+    rows: np.ndarray
+    weights: np.ndarray
+    mask: np.ndarray | None
+    place: tuple[np.ndarray, np.ndarray | None] | None
+    record: Any
 
 
-def _run(
-    net: Any, samples: Any, num_threads: int | None
-) -> list[list[tuple[Any, Any]]]:
-    """Collect (rows, record) of each batch, layer by layer; of edges, their place."""
-    from skattn._engine._runtime import torch_threads
-    from skattn.nn import Recorded, recording
-
-    layers: list[list[tuple[Any, Any]]] = []
-    received: list[Recorded] = []
-    with torch_threads(num_threads), recording(received.append):
-        for rows, _ in net.iterate_scores(samples):
-            layers.extend([] for _ in range(len(received) - len(layers)))
-            for batches, record in zip(layers, received, strict=True):
-                place: Any = rows.cpu().numpy()
-                if record.edge_index is not None:
-                    edge_index = record.edge_index.cpu().numpy()
-                    place = samples.locate(edge_index, record.kind)
-                batches.append((place, record))
-            received.clear()
-    return layers
+def _assemble(parts: list[_Part], subject: Subject) -> AttentionRecord:
+    first = parts[0].record
+    fields = {
+        "layer": first.layer,
+        "kind": first.kind,
+        "normalised": first.normalised,
+        "groups": first.groups,
+        "query_axis": first.queries,
+        "key_axis": first.keys,
+    }
+    if first.edge_index is None:
+        return _assemble_rows(parts, len(subject.samples), subject.name_axis, fields)
+    return _assemble_edges(parts, subject.name_axis, fields)
 
 
-def _assemble(
-    batches: list[tuple[Any, Any]],
+def _assemble_rows(
+    parts: list[_Part],
     n_samples: int,
-    name_axis: Callable[[str], list[str] | None],
+    name_axis: Callable[[str], list[Any] | None],
+    fields: dict[str, Any],
 ) -> AttentionRecord:
     """Join batches of perhaps different lengths into one array."""
-    first = batches[0][1]
-    shapes = [record.weights.shape[1:] for _, record in batches]
+    shapes = [part.weights.shape[1:] for part in parts]
     heads, n_queries, n_keys = np.max(shapes, axis=0)
     weights = np.zeros((n_samples, heads, n_queries, n_keys), dtype=np.float32)
-    for rows, record in batches:
-        part = record.weights[: len(rows)].float().cpu().numpy()
-        weights[rows, :, : part.shape[2], : part.shape[3]] = part
-    queries = _names(first.queries, n_queries, n_samples, name_axis)
-    keys = _names(first.keys, n_keys, n_samples, name_axis)
+    mask = None
+    if any(part.mask is not None for part in parts):
+        sizes = [np.shape(part.mask)[1:3] for part in parts if part.mask is not None]
+        mask_heads, mask_queries = np.max(sizes, axis=0)
+        mask_queries = n_queries if mask_queries > 1 else 1
+        mask = np.zeros((n_samples, mask_heads, mask_queries, n_keys), dtype=bool)
+    while parts:
+        part = parts.pop()
+        n, k = part.weights.shape[2:]
+        weights[part.rows, :, :n, :k] = part.weights
+        if mask is not None:
+            seen = True if part.mask is None else part.mask
+            mask[part.rows, :, : min(n, mask.shape[2]), :k] = seen
+    queries = _names(fields["query_axis"], n_queries, n_samples, name_axis)
+    keys = _names(fields["key_axis"], n_keys, n_samples, name_axis)
+    # Inference pads batches beyond the longest series or text.
+    n, k = _extent(queries), _extent(keys)
     return AttentionRecord(
-        layer=first.layer,
-        kind=first.kind,
-        # Inference pads batches beyond the longest series or text.
-        weights=weights[:, :, : _extent(queries), : _extent(keys)],
+        weights=weights[:, :, :n, :k],
         queries=queries,
         keys=keys,
-        normalised=first.normalised,
+        mask=None if mask is None else mask[:, :, :n, :k],
+        **fields,
     )
 
 
 def _assemble_edges(
-    batches: list[tuple[Any, Any]], name_axis: Callable[[str], list[str] | None]
+    parts: list[_Part],
+    name_axis: Callable[[str], list[Any] | None],
+    fields: dict[str, Any],
 ) -> AttentionRecord:
     """Join the edges of all batches."""
-    first = batches[0][1]
-    weights = np.concatenate(
-        [each.weights.float().cpu().numpy() for _, each in batches]
-    )
-    edge_index = np.concatenate([edges for (edges, _), _ in batches], axis=1)
-    samples = [sample for (_, sample), _ in batches if sample is not None]
+    places = [part.place for part in parts if part.place is not None]
+    edge_index = np.concatenate([edges for edges, _ in places], axis=1)
+    samples = [sample for _, sample in places if sample is not None]
     n_keys, n_queries = edge_index.max(axis=1, initial=-1) + 1
     return AttentionRecord(
-        layer=first.layer,
-        kind=first.kind,
-        weights=weights,
-        queries=_node_names(first.queries, n_queries, name_axis),
-        keys=_node_names(first.keys, n_keys, name_axis),
-        normalised=first.normalised,
+        weights=np.concatenate([part.weights for part in parts]),
+        queries=_node_names(fields["query_axis"], n_queries, name_axis),
+        keys=_node_names(fields["key_axis"], n_keys, name_axis),
         edge_index=edge_index,
         sample=np.concatenate(samples) if samples else None,
+        **fields,
     )
 
 
@@ -265,3 +419,8 @@ def _own(part: str, known: list[Any] | None, sample: int) -> list[str]:
     if known is None:
         return [part]
     return known[sample] if isinstance(known[0], list) else known
+
+
+def _of(names: list[Any], sample: int) -> list[str]:
+    """Give the names of one sample, which may have its own."""
+    return names[sample] if names and isinstance(names[0], list) else names

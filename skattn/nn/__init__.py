@@ -38,7 +38,17 @@ from skattn.nn._patches import (
     VariateTokens,
     grouped_attention,
 )
-from skattn.nn._recording import Name, Recorded, is_recording, record, recording
+from skattn.nn._recording import (
+    Axis,
+    Name,
+    Patches,
+    Recorded,
+    is_recording,
+    join_steps,
+    record,
+    recording,
+    rerecording,
+)
 from skattn.nn._recurrence import StatefulLSTM
 from skattn.nn._relative import relative_positions, relative_shift, relative_weights
 from skattn.nn._steps import (
@@ -59,6 +69,7 @@ from skattn.nn._vocabulary import (
 )
 
 __all__ = [
+    "Axis",
     "DecoderBlock",
     "EncoderBlock",
     "FeatureTokens",
@@ -75,6 +86,7 @@ __all__ = [
     "Name",
     "NodeLinear",
     "PatchTokens",
+    "Patches",
     "PostNormBlock",
     "Recorded",
     "ScoreHead",
@@ -96,6 +108,7 @@ __all__ = [
     "first_nodes",
     "grouped_attention",
     "is_recording",
+    "join_steps",
     "last_step",
     "masked_max",
     "masked_mean",
@@ -106,6 +119,7 @@ __all__ = [
     "relative_positions",
     "relative_shift",
     "relative_weights",
+    "rerecording",
     "sinusoidal_positions",
     "sparse_rows",
     "step_positions",

@@ -99,6 +99,8 @@ def attention(
     kind: str = "self",
     queries: Axis,
     keys: Axis,
+    output: Tensor | None = None,
+    first_query: int = 0,
 ) -> Tensor:
     r"""Scaled dot-product attention.
 
@@ -123,6 +125,10 @@ def attention(
         Pass 0 outside training.
     layer, kind, queries, keys : str
         For the record; see `skattn.nn.record`.
+    output : Tensor of shape (width, heads * d), optional
+        The map of the joined heads that follows, for the record.
+    first_query : int, default=0
+        Which query of the layer the first one is, for the record.
 
     Returns
     -------
@@ -149,8 +155,18 @@ def attention(
             causal=alone,
         )
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-    weights = masked_softmax(scores, _full_mask(mask, causal, query, key))
-    record(weights, layer=layer, kind=kind, queries=queries, keys=keys)
+    mask = _full_mask(mask, causal, query, key)
+    weights = record(
+        masked_softmax(scores, mask),
+        layer=layer,
+        kind=kind,
+        queries=queries,
+        keys=keys,
+        mask=mask,
+        values=value,
+        output=output,
+        first_query=first_query,
+    )
     return functional.dropout(weights, dropout) @ value
 
 
@@ -208,7 +224,15 @@ def additive_attention(
     joint = torch.tanh(query[:, :, None] + key[:, None])  # (batch, queries, keys, d)
     scores = joint @ score  # (batch, queries, keys)
     weights = masked_softmax(scores, None if mask is None else mask[:, None])
-    record(weights[:, None], layer=layer, kind=kind, queries=queries, keys=keys)
+    weights = record(
+        weights[:, None],
+        layer=layer,
+        kind=kind,
+        queries=queries,
+        keys=keys,
+        mask=None if mask is None else mask[:, None, None],
+        values=value[:, None],
+    )[:, 0]
     return weights @ value
 
 
@@ -309,6 +333,7 @@ class MultiheadAttention(nn.Module):
             kind=self.kind,
             queries=self.queries,
             keys=self.keys,
+            output=self.project_out.weight,
         )  # (batch, heads, queries, d_head)
         return self.project_out(heads.transpose(1, 2).flatten(2))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from skattn.nn._attention import MultiheadAttention, fused_attention
+from skattn.nn._attention import MultiheadAttention, attention
 from skattn.nn._dropout import LeanDropout
 from skattn.nn._recording import Axis
 
@@ -229,7 +229,7 @@ class DecoderBlock(nn.Module):
     def step(
         self, h: Tensor, state: tuple[Tensor, ...], memory_mask: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Transform the next token. Attention is not recorded.
+        """Transform the next token.
 
         Parameters
         ----------
@@ -251,9 +251,10 @@ class DecoderBlock(nn.Module):
         normed = self.norm_attention(h)
         key, value = self.attention.project(normed)
         keys, values = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
-        h = h + self.dropout(self.attention.look_up(normed, keys, values))
+        number = keys.shape[2] - 1
+        h = h + self.dropout(self.attention.look_up(normed, keys, values, number))
         attended = self.cross_attention.look_up(
-            self.norm_cross(h), memory_keys, memory_values, memory_mask
+            self.norm_cross(h), memory_keys, memory_values, number, memory_mask
         )
         h = self._feed(h + self.dropout(attended))
         return h, (keys, values, memory_keys, memory_values)
@@ -271,13 +272,24 @@ class _SteppedAttention(MultiheadAttention):
         return self._split(key), self._split(value)
 
     def look_up(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        first_query: int,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Let `query` (batch, queries, d_model) attend to projected keys."""
-        heads = fused_attention(
+        heads = attention(
             self._split(self.project_query(query)),
             key,
             value,
-            None if mask is None else mask[:, None, None],
+            mask=mask,
+            layer=self.layer,
+            kind=self.kind,
+            queries=self.queries,
+            keys=self.keys,
+            output=self.project_out.weight,
+            first_query=first_query,
         )  # (batch, heads, queries, d_head)
         return self.project_out(heads.transpose(1, 2).flatten(2))

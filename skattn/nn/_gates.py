@@ -409,12 +409,14 @@ class VariableSelection(nn.Module):
         else:
             joined = variables.permute(1, 2, 0, 3).flatten(2)
             weights = self.select(joined, context).softmax(dim=-1)
-        recorded = weights if mask is None else weights * mask[..., None]
-        record(
-            recorded[:, None],  # (batch, 1, steps, variables)
+        real = None if mask is None else mask[..., None]  # (batch, steps, 1)
+        recorded = record(
+            (weights if real is None else weights * real)[:, None],
             layer=self.layer,
             kind="selection",
             queries=self.steps,
             keys=self.names,
-        )
+            mask=None if real is None else real[:, None],
+        )[:, 0]  # (batch, steps, variables)
+        weights = recorded if real is None else torch.where(real, recorded, weights)
         return (weights.permute(2, 0, 1)[..., None] * transformed).sum(dim=0)

@@ -432,12 +432,13 @@ class GraphPooling(nn.Module):
         scores = self.score(torch.tanh(self.project(h)))  # (nodes, 1)
         weights = edge_softmax(scores, batch, n_graphs)
         if is_recording():
-            record(
+            weights = record(
                 weights,
                 layer="pooling",
                 kind="pooling",
                 queries="graph",
                 keys="nodes",
                 edge_index=torch.stack([torch.arange(len(h)).to(batch), batch]),
+                values=h[:, None],
             )
         return h.new_zeros(n_graphs, h.shape[1]).index_add(0, batch, weights * h)

@@ -99,6 +99,7 @@ class InterpretableAttention(nn.Module):
             layer=self.layer,
             queries=self.queries,
             keys=self.keys,
+            output=self.project_out.weight.repeat(1, self.num_heads) / self.num_heads,
         )  # (batch, heads, queries, d_model / heads)
         return self.project_out(heads.mean(dim=1))
 

@@ -5,6 +5,9 @@ Forecasting windows are padded on the left, other series on the right.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,10 +18,9 @@ from skattn.nn._dropout import LeanDropout
 from skattn.nn._recording import (
     Axis,
     Name,
+    Patches,
     Recorded,
-    is_recording,
-    record,
-    recording,
+    rerecording,
 )
 from skattn.nn._steps import masked_mean
 
@@ -67,6 +69,8 @@ class PatchTokens(nn.Module):
         What is used.
     n_patches : int
         Patches of a series of ``data.length`` steps.
+    axis : Patches
+        What the tokens are, for `skattn.nn.record`.
 
     Raises
     ------
@@ -104,6 +108,7 @@ class PatchTokens(nn.Module):
         self.patch_length = min(patch_length, (data.length + 1) // 2)
         self.stride = max(1, stride * self.patch_length // patch_length)
         self.n_patches = self.count(data.length)
+        self.axis = Patches("patch", length=self.patch_length, stride=self.stride)
         self.embed = nn.Linear(self.patch_length, d_model)
         self.embed_missing = nn.Linear(self.patch_length, d_model, bias=False)
 
@@ -309,15 +314,21 @@ def grouped_attention(
     rows = h.flatten(0, 1)  # (batch * groups, tokens, d_model)
     if mask is not None:
         mask = mask.repeat_interleave(h.shape[1], dim=0)
-    if not is_recording():
+
+    def together(each: Recorded) -> Recorded:
+        parts: dict[str, Any] = {}
+        for name in ("weights", "mask", "values"):
+            part = getattr(each, name)
+            if part is not None:
+                part = part.expand(len(rows), attend.num_heads, *part.shape[2:])
+                parts[name] = part.unflatten(0, h.shape[:2]).flatten(1, 2)
+        return replace(each, **parts, groups=h.shape[1])
+
+    def apart(each: Recorded, weights: Tensor) -> Tensor:
+        return weights.reshape(each.weights.shape)
+
+    with rerecording(together, apart):
         return attend(rows, rows, mask).view_as(h)
-    received: list[Recorded] = []
-    with recording(received.append):
-        output = attend(rows, rows, mask)
-    for part in received:
-        weights = part.weights.unflatten(0, h.shape[:2]).flatten(1, 2)
-        record(**{**vars(part), "weights": weights})
-    return output.view_as(h)
 
 
 class TokenBatchNorm(nn.BatchNorm1d):

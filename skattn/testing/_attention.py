@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skattn._architecture import Architecture
-from skattn.nn import Recorded, recording
+from skattn.nn import Recorded, join_steps, recording
 from skattn.testing._build import TOLERANCE, ModuleCheck, build, distance, run
 from skattn.testing._cases import GRAPHS, Case, Inputs
 from skattn.testing._failure import Failure
@@ -78,7 +78,7 @@ def _recorded(module: nn.Module, inputs: Inputs) -> tuple[Tensor, list[Recorded]
     records: list[Recorded] = []
     with recording(records.append):
         scores = run(module, inputs)
-    return scores, records
+    return scores, join_steps(records)
 
 
 def _check_edges(

@@ -1,5 +1,7 @@
 """Tables: which columns are what, gaps, categories, scaling, what is refused."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,6 +78,8 @@ def test_a_frame_whose_architecture_consumes_everything():
     names = ["height", "count", "tall", "island", "sex"]
     assert encoder.axis_names("features") == names
     assert encoder.axis_names("time") is None
+    columns = [encoder.names_[at] for at in encoder.feature_columns()]
+    assert columns == [re.split("=| is missing", name)[0] for name in names]
     assert encoder.length == 5
 
 

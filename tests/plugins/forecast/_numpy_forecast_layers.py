@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from skattn import DataSpec
-from skattn.nn import recording
+from skattn.nn import join_steps, recording
 
 LENGTHS = np.array([20, 13, 4, 1])
 
@@ -82,7 +82,7 @@ def run(module, inputs):
     received = []
     with recording(received.append):
         explicit = module(**tensors).numpy()
-    return module(**tensors).numpy(), explicit, received
+    return module(**tensors).numpy(), explicit, join_steps(received)
 
 
 def weights_of(module):

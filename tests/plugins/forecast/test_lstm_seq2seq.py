@@ -9,7 +9,7 @@ import torch
 
 from skattn import DataSpec
 from skattn.architectures import LSTMSeq2Seq
-from skattn.nn import recording
+from skattn.nn import join_steps, recording
 
 SCORES = ["additive", "dot", "general"]
 
@@ -166,7 +166,7 @@ def check(module, data, params, inputs, target=None):
         explicit = module(**tensors).numpy()
     with torch.no_grad():
         scores = module(**tensors).numpy()
-    (record,) = received
+    (record,) = join_steps(received)
     assert (record.layer, record.kind) == ("decoder", "cross")
     assert (record.queries, record.keys) == ("horizon", "time")
     expected = expected_of(module, data, params, inputs, target)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from skattn import DataSpec
-from skattn.nn import recording
+from skattn.nn import join_steps, recording
 
 TABLE = DataSpec(
     "classification", "table", n_outputs=3, n_features=4, category_counts=(3, 5)
@@ -91,7 +91,7 @@ def run(module, inputs):
     received = []
     with recording(received.append):
         explicit = module(**tensors).numpy()
-    return module(**tensors).numpy(), explicit, received
+    return module(**tensors).numpy(), explicit, join_steps(received)
 
 
 def weights_of(module):

@@ -25,7 +25,7 @@ from _numpy_layers import (
 
 from skattn import DataSpec, SpecialToken
 from skattn.architectures import Transformer
-from skattn.nn import recording
+from skattn.nn import join_steps, recording
 from skattn.testing import check_architecture
 
 # torch computes the sinusoids in single precision.
@@ -433,13 +433,21 @@ def test_hypotheses_of_a_sentence_share_what_was_read():
 
 
 @torch.no_grad()
-def test_a_step_is_not_recorded():
+def test_steps_are_recorded_as_all_at_once():
     module, inputs = build(TIED, APART), sentence_tensors_of(APART)
     target = inputs.pop("target_tokens")
     state, received = module.start(**inputs), []
     with recording(received.append):
         write(module, state, target)
-    assert not received
+    steps, received = join_steps(received), []
+    with recording(received.append):
+        module(**inputs, target_tokens=target)
+    whole = [each for each in join_steps(received) if "encoder" not in each.layer]
+    assert [(step.layer, step.kind) for step in steps] == [
+        (each.layer, each.kind) for each in whole
+    ]
+    for step, each in zip(steps, whole, strict=True):
+        torch.testing.assert_close(step.weights, each.weights)
 
 
 @torch.no_grad()

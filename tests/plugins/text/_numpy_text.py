@@ -6,7 +6,7 @@ A `state` holds the weights of a torch module; `prefix` says where a layer's are
 import numpy as np
 import torch
 
-from skattn.nn import recording
+from skattn.nn import join_steps, recording
 
 LENGTHS = np.array([9, 5, 2, 1])
 
@@ -36,7 +36,7 @@ def run(module, inputs):
     received = []
     with recording(received.append):
         recorded = module(**tensors).numpy()
-    return module(**tensors).numpy(), recorded, received
+    return module(**tensors).numpy(), recorded, join_steps(received)
 
 
 def weights_of(module):

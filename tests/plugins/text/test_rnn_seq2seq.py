@@ -20,7 +20,7 @@ from _numpy_text import (
 
 from skattn import DataSpec, SpecialToken
 from skattn.architectures import RNNSeq2Seq
-from skattn.nn import recording
+from skattn.nn import join_steps, recording
 
 APART = DataSpec(
     "translation", "tokens", length=9, vocabulary_size=12, target_vocabulary_size=14
@@ -207,13 +207,21 @@ def test_hypotheses_of_a_sentence_share_what_was_read(params):
 
 @each_score
 @torch.no_grad()
-def test_a_step_is_not_recorded(params):
+def test_steps_are_recorded_as_all_at_once(params):
     module, inputs = build(params, APART), tensors_of(APART)
     target = inputs.pop("target_tokens")
     received = []
     with recording(received.append):
         write(module, module.start(**inputs), target)
-    assert not received
+    steps, received = join_steps(received), []
+    with recording(received.append):
+        module(**inputs, target_tokens=target)
+    whole = join_steps(received)
+    assert [(step.layer, step.kind) for step in steps] == [
+        (each.layer, each.kind) for each in whole
+    ]
+    for step, each in zip(steps, whole, strict=True):
+        torch.testing.assert_close(step.weights, each.weights)
 
 
 @each_score
