@@ -59,7 +59,7 @@ def test_equation(num_heads, mask):
                 weights[head, step, seen] = np.exp(scores) / np.exp(scores).sum()
         mean = weights.mean(axis=0) @ linear(attend.project_value, memory[b].numpy())
         expected = linear(attend.project_out, mean)
-        np.testing.assert_allclose(record.weights[b], weights, atol=1e-12)
+        np.testing.assert_allclose(record.weights.detach()[b], weights, atol=1e-12)
         np.testing.assert_allclose(explicit[b], expected, atol=1e-11)
         np.testing.assert_allclose(fused[b], expected, atol=1e-11)
 
