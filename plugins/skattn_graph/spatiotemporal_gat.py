@@ -15,6 +15,7 @@ from skattn.nn import (
     PostNormBlock,
     ScoreHead,
     check_sizes,
+    is_recording,
     masked_mean,
     masked_softmax,
     record,
@@ -224,16 +225,17 @@ class _GraphAttention(nn.Module):
         if mask is not None:
             linked = linked & mask[:, :, None, None, None]
         alpha = masked_softmax(scores, linked)  # (batch, patches, heads, series, keys)
-        alpha = record(
-            alpha.flatten(1, 2),
-            layer=self.layer,
-            kind="self",
-            queries="channels",
-            keys="channels",
-            mask=linked.expand(alpha.shape).flatten(1, 2),
-            values=wh.flatten(1, 2),
-            groups=alpha.shape[1],
-        ).view_as(alpha)
+        if is_recording():
+            alpha = record(
+                alpha.flatten(1, 2),
+                layer=self.layer,
+                kind="self",
+                queries="channels",
+                keys="channels",
+                mask=linked.expand(alpha.shape).flatten(1, 2),
+                values=wh.flatten(1, 2),
+                groups=alpha.shape[1],
+            ).view_as(alpha)
         attended = (alpha @ wh).permute(0, 3, 1, 2, 4).flatten(3)
         return self.norm(h + self.dropout(functional.elu(attended)))
 

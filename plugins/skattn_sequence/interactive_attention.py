@@ -18,6 +18,7 @@ from skattn.nn import (
     Tokens,
     attention,
     check_sizes,
+    is_recording,
     last_step,
     masked_mean,
     record,
@@ -180,23 +181,15 @@ class _Interaction(nn.Module):
         if self.is_joint:
             weights = _joint_weights(own, other, mask, other_mask)
             mirrored = weights.transpose(1, 2)
-            pairs = None
-            if mask is not None and other_mask is not None:
-                pairs = (mask[:, :, None] & other_mask[:, None])[:, None]
-            weights = record(
-                weights[:, None],
-                normalised=False,
-                mask=pairs,
-                values=g[:, None],
-                **self.there,
-            )[:, 0]
-            mirrored = record(
-                mirrored[:, None],
-                normalised=False,
-                mask=None if pairs is None else pairs.transpose(-2, -1),
-                values=h[:, None],
-                **self.back,
-            )[:, 0]
+            if is_recording():
+                pairs = _pairs(mask, other_mask)  # (batch, own, other) or None
+                there = {"normalised": False, "values": g[:, None], **self.there}
+                back = {"normalised": False, "values": h[:, None], **self.back}
+                if pairs is not None:
+                    there["mask"] = pairs[:, None]
+                    back["mask"] = pairs.transpose(1, 2)[:, None]
+                weights = record(weights[:, None], **there)[:, 0]
+                mirrored = record(mirrored[:, None], **back)[:, 0]
             return weights @ g, mirrored @ h
         own, other, h, g = own[:, None], other[:, None], h[:, None], g[:, None]
         seen = attention(own, other, g, mask=other_mask, **self.there)
@@ -224,10 +217,17 @@ def _joint_weights(
     total = total.clamp(min=torch.finfo(total.dtype).tiny)
     taken_out = largest[:, :n_own] + largest[:, n_own:].transpose(1, 2)
     logarithm = scores[:, :n_own, n_own:] - taken_out - total.log()
-    if mask is not None and other_mask is not None:
-        is_pair = mask[:, :, None] & other_mask[:, None]
-        logarithm = logarithm.masked_fill(~is_pair, -torch.inf)
+    pairs = _pairs(mask, other_mask)
+    if pairs is not None:
+        logarithm = logarithm.masked_fill(~pairs, -torch.inf)
     return logarithm.exp()
+
+
+def _pairs(mask: Tensor | None, other_mask: Tensor | None) -> Tensor | None:
+    """Tell which pairs (batch, own, other) are of two real tokens."""
+    if mask is None or other_mask is None:
+        return None
+    return mask[:, :, None] & other_mask[:, None]
 
 
 class _Head(nn.Module):

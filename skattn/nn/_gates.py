@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skattn.nn._dropout import LeanDropout
-from skattn.nn._recording import Axis, Name, record
+from skattn.nn._recording import Axis, Name, is_recording, record
 
 
 class GroupedLinear(nn.Module):
@@ -409,14 +409,19 @@ class VariableSelection(nn.Module):
         else:
             joined = variables.permute(1, 2, 0, 3).flatten(2)
             weights = self.select(joined, context).softmax(dim=-1)
+        if is_recording():
+            weights = self._record(weights, mask)
+        return (weights.permute(2, 0, 1)[..., None] * transformed).sum(dim=0)
+
+    def _record(self, weights: Tensor, mask: Tensor | None) -> Tensor:
+        """Record the weights (batch, steps, variables) of real steps."""
         real = None if mask is None else mask[..., None]  # (batch, steps, 1)
-        recorded = record(
+        replaced = record(
             (weights if real is None else weights * real)[:, None],
             layer=self.layer,
             kind="selection",
             queries=self.steps,
             keys=self.names,
             mask=None if real is None else real[:, None],
-        )[:, 0]  # (batch, steps, variables)
-        weights = recorded if real is None else torch.where(real, recorded, weights)
-        return (weights.permute(2, 0, 1)[..., None] * transformed).sum(dim=0)
+        )[:, 0]
+        return replaced if real is None else torch.where(real, replaced, weights)

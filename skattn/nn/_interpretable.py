@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skattn.nn._attention import attention
-from skattn.nn._recording import Axis
+from skattn.nn._recording import Axis, is_recording
 
 
 class InterpretableAttention(nn.Module):
@@ -99,9 +99,13 @@ class InterpretableAttention(nn.Module):
             layer=self.layer,
             queries=self.queries,
             keys=self.keys,
-            output=self.project_out.weight.repeat(1, self.num_heads) / self.num_heads,
+            output=self._output() if is_recording() else None,
         )  # (batch, heads, queries, d_model / heads)
         return self.project_out(heads.mean(dim=1))
+
+    def _output(self) -> Tensor:
+        """Write the mean and its projection as one map of the joined heads."""
+        return self.project_out.weight.repeat(1, self.num_heads) / self.num_heads
 
     def _split(self, h: Tensor) -> Tensor:
         # (batch, steps, d_model) -> (batch, heads, steps, d_head)
