@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,19 +64,18 @@ class AttentionRecord:
     query_axis: str | tuple[str, ...] = ()
     key_axis: str | tuple[str, ...] = ()
 
-    def of(self, sample: int) -> Bunch:
+    def of(self, sample: int) -> AttentionRecord:
         """Cut out one sample, without what is padded.
 
         Parameters
         ----------
         sample : int
-            Which one.
+            Which one; of a list of graphs, which graph.
 
         Returns
         -------
-        attention : Bunch
-            With ``weights`` of shape (heads, queries, keys), or (n_edges, heads);
-            ``queries`` and ``keys``, their names; of a graph, ``edge_index``.
+        record : AttentionRecord
+            Of a single sample, with its own names as lists of str.
 
         Raises
         ------
@@ -84,26 +83,32 @@ class AttentionRecord:
             If there is no such sample.
         """
         if self.edge_index is not None:
-            edges = slice(None)
-            if self.sample is not None:
-                edges = self.sample == sample
-                if not edges.any():
-                    raise IndexError(f"There are no edges of graph {sample}.")
-            return Bunch(
+            if self.sample is None:
+                return self
+            edges = self.sample == sample
+            if not edges.any():
+                raise IndexError(
+                    f"Layer {self.layer!r} has no edges of graph {sample}."
+                )
+            return replace(
+                self,
                 weights=self.weights[edges],
                 edge_index=self.edge_index[:, edges],
-                queries=self.queries,
-                keys=self.keys,
+                sample=np.zeros(edges.sum(), dtype=np.int64),
             )
         if not -len(self.weights) <= sample < len(self.weights):
             raise IndexError(
                 f"There is no sample {sample}: {len(self.weights)} were recorded."
             )
         queries, keys = _of(self.queries, sample), _of(self.keys, sample)
-        return Bunch(
-            weights=self.weights[sample, :, : len(queries), : len(keys)],
+        row = range(len(self.weights))[sample]
+        part = slice(row, row + 1), slice(None), slice(len(queries)), slice(len(keys))
+        return replace(
+            self,
+            weights=self.weights[part],
             queries=queries,
             keys=keys,
+            mask=None if self.mask is None else self.mask[part],
         )
 
     @property

@@ -147,6 +147,7 @@ def subject_of(estimator: Any, X: Any = None, caller: str = "") -> Subject:
     TypeError
         If the estimator has no attention to look at.
     """
+    token_encoder = _token_encoder_before(estimator)
     estimator, X = last_step(estimator, X)
     if not hasattr(estimator, "_attention_batches"):
         raise TypeError(
@@ -155,7 +156,34 @@ def subject_of(estimator: Any, X: Any = None, caller: str = "") -> Subject:
             "Pipeline that ends in it, or a search over it."
         )
     net, samples, name_axis = estimator._attention_batches(X)
+    if token_encoder is not None:
+        name_axis = _decoded(name_axis, token_encoder)
     return Subject(estimator, X, net, samples, name_axis)
+
+
+def _token_encoder_before(estimator: Any) -> Any:
+    """Find the step that turned texts into the codes that the last step sees."""
+    from skattn.text import TokenEncoder
+
+    pipeline = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(pipeline, Pipeline) or len(pipeline) < 2:
+        return None
+    return pipeline[-2] if isinstance(pipeline[-2], TokenEncoder) else None
+
+
+def _decoded(
+    name_axis: Callable[[str], list[Any] | None], token_encoder: Any
+) -> Callable[[str], list[Any] | None]:
+    """Name tokens by what their codes stand for."""
+
+    def decode(axis: str) -> list[Any] | None:
+        names = name_axis(axis)
+        if names is None or axis not in ("tokens", "other_tokens"):
+            return names
+        tokens = token_encoder.tokens_
+        return [[str(tokens[int(code)]) for code in codes] for codes in names]
+
+    return decode
 
 
 def last_step(estimator: Any, X: Any) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skattn._architecture import Architecture
-from skattn.nn import Recorded, recording
+from skattn.nn import Recorded, join_steps, recording
 from skattn.testing._build import (
     TOLERANCE,
     ModuleCheck,
@@ -230,17 +230,39 @@ def _changed_endings(
 
 
 def _check_steps(module: Any, source: Inputs, target: Tensor) -> None:
-    """Feed a whole target, token by token, in silence."""
+    """Feed a whole target, token by token, and look at the same attention."""
     state = module.start(**source)
     records: list[Recorded] = []
     with recording(records.append):
         scores, _ = _walked(module, state, target, source)
-    if records:
-        raise Failure(
-            f"step records the layer {records[0].layer!r}: it must record nothing, "
-            "attention is looked at through forward."
-        )
     _expect_same(module, source, target, scores, 0, "One step after another gives")
+    steps = {(step.layer, step.kind): step for step in join_steps(records)}
+    records.clear()
+    with recording(records.append):
+        run(module, {**source, "target_tokens": target})
+    for whole in join_steps(records):
+        if whole.queries == "target_tokens":
+            _expect_steps(steps.get((whole.layer, whole.kind)), whole)
+
+
+def _expect_steps(steps: Recorded | None, whole: Recorded) -> None:
+    """Compare what was recorded token by token and at once."""
+    if steps is None:
+        raise Failure(
+            f"step records no attention of the layer {whole.layer!r}, which forward "
+            "records: hand the weights to skattn.nn.record there too, with "
+            "first_query=the number of tokens before, so that heads can be looked at, "
+            "and left out, while the module writes."
+        )
+    if steps.weights.shape != whole.weights.shape or (
+        distance(steps.weights, whole.weights) > TOLERANCE
+    ):
+        raise Failure(
+            f"The layer {whole.layer!r} recorded step by step is not what forward "
+            f"records: weights of shape {tuple(steps.weights.shape)} for "
+            f"{tuple(whole.weights.shape)}, or other numbers. first_query is the "
+            "number of tokens before."
+        )
 
 
 def _check_reorder(

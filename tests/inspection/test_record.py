@@ -43,7 +43,7 @@ from skattn.architectures import (
     TimeXer,
     Transformer,
 )
-from skattn.inspection import AttentionRecord
+from skattn.inspection import AttentionRecord, attention_weights
 from skattn.text import TokenEncoder
 
 OPTIONS = {"max_epochs": 1, "random_state": 0, "num_threads": 1}
@@ -564,3 +564,49 @@ def test_alignments_are_between_the_words_of_both_languages(architecture, beam_s
         length = own.weights.shape[-1]
         later = np.triu_indices(length, 1)
         assert (own.weights[..., later[0], later[1]] == 0).all()
+
+
+def test_tokens_have_names_behind_an_encoder_of_its_own():
+    X = ["one two", "two three three", "one", "three one two"]
+    pipeline = make_pipeline(TokenEncoder("word"), classifier()).fit(X, [0, 1, 0, 1])
+    record = record_attention(pipeline, X)[0]
+    assert record.keys[1] == ["cls", "two", "three", "three"]
+    search = GridSearchCV(pipeline, {"attentionclassifier__lr": [1e-3]}, cv=2)
+    assert record_attention(search.fit(X, [0, 1, 0, 1]), X)[0].keys == record.keys
+
+
+def test_layers_and_heads_are_chosen_and_joined():
+    X, y = frame()
+    clf = classifier().fit(X, y)
+    first, last = record_attention(clf, X)
+    chosen = attention_weights(clf, X, layers=[-1], heads=[1, 0])
+    assert chosen.layers == ["blocks.1"]
+    assert_array_equal(chosen.records[0].weights, last.weights[:, [1, 0]])
+    named = attention_weights(clf, X, layers="blocks.0", aggregate="max").records[0]
+    assert_array_equal(named.weights[:, 0], first.weights.max(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": "blocks.7"}, "no layer 'blocks.7': .* recorded 'blocks.0', 'bl"),
+        ({"layers": 5}, "There is no layer 5"),
+        ({"heads": 9}, "has no head 9: its 2 heads are numbered from 0 to 1"),
+        ({"aggregate": "sum"}, "aggregate='sum' must be None, 'mean', 'max' or 'min'"),
+    ],
+)
+def test_what_is_not_there_is_named(options, message):
+    X, y = frame()
+    with pytest.raises(ValueError, match=message):
+        attention_weights(classifier().fit(X, y), X, **options)
+
+
+def test_a_mask_tells_padding_and_one_sample_has_none():
+    X = ["one two", "two three three", "one", "three one two"]
+    clf = classifier(token_encoder=TokenEncoder("word"))
+    record = record_attention(clf.fit(X, [0, 1, 0, 1]), X)[0]
+    assert record.mask[0, 0, 0].tolist() == [True, True, True, False]
+    one = record.of(0)
+    assert (one.keys, one.weights.shape) == (["cls", "one", "two"], (1, 2, 3, 3))
+    with pytest.raises(IndexError, match="no sample 4: 4 were recorded"):
+        record.of(4)
