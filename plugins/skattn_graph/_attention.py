@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from skattn.nn import (
     LeanDropout,
     edge_softmax,
     edge_sum,
+    head_units,
     is_recording,
     node_dropout,
     record,
@@ -79,6 +80,9 @@ class EdgeAttention(nn.Module, ABC):
         Whether the output is scores.
     """
 
+    kind = "edge"
+    kept: Tensor | None
+
     def __init__(
         self,
         num_heads: int,
@@ -90,6 +94,9 @@ class EdgeAttention(nn.Module, ABC):
         is_last: bool,
     ) -> None:
         super().__init__()
+        self.num_heads = self.all_heads = num_heads
+        self.head_width = head_width
+        self.register_buffer("kept", None, persistent=False)
         self.dropout = dropout
         self.drop_weights = LeanDropout(attention_dropout)
         self.layer = layer
@@ -114,6 +121,18 @@ class EdgeAttention(nn.Module, ABC):
             The :math:`e_{ij}`.
         values : Tensor of shape (nodes, num_heads, head_width)
             The :math:`v_j`.
+        """
+
+    @abstractmethod
+    def cut(self, keep: Sequence[int], units: Tensor) -> None:
+        """Take all heads but some out of the parameters that `score` uses.
+
+        Parameters
+        ----------
+        keep : sequence of int
+            The heads that stay.
+        units : Tensor of int64 of shape (len(keep) * head_width,)
+            Their units among those of the joined heads.
         """
 
     @property
@@ -156,16 +175,83 @@ class EdgeAttention(nn.Module, ABC):
             alpha = record(
                 alpha,
                 layer=self.layer,
-                kind="edge",
+                kind=self.kind,
                 queries="nodes",
                 keys="nodes",
                 edge_index=edge_index,
                 values=values.index_select(0, edge_index[0]),
             )
         h = edge_sum(self.drop_weights(alpha), values, edge_index, n_targets)
+        h = spread(h, self.kept, self.all_heads)
         if self.is_last:
             return h.mean(dim=1) + self.bias
         return functional.elu(h.flatten(1) + self.bias)
+
+    def prune_heads(self, keep: Sequence[int]) -> None:
+        """Take heads out; what they gave becomes zero.
+
+        Parameters
+        ----------
+        keep : sequence of int
+            The heads that stay, ascending; they are numbered anew.
+
+        Raises
+        ------
+        ValueError
+            If none would stay.
+        """
+        if not keep:
+            raise ValueError(
+                f"At least one head of layer {self.layer!r} must stay: nothing else "
+                "leads through this layer. Keep its most important one."
+            )
+        self.cut(keep, head_units(keep, self.head_width))
+        self.kept = still_kept(self.kept, keep, self.bias)
+        self.num_heads = len(keep)
+
+
+def still_kept(kept: Tensor | None, keep: Sequence[int], like: Tensor) -> Tensor:
+    """Number the heads that stay as they were numbered first.
+
+    Parameters
+    ----------
+    kept : Tensor of int64 of shape (heads,), or None
+        First numbers of those that are there; None where they are all.
+    keep : sequence of int
+        Which of them stay.
+    like : Tensor
+        Of the device of the result.
+
+    Returns
+    -------
+    kept : Tensor of int64 of shape (len(keep),)
+        First numbers.
+    """
+    present = torch.tensor(list(keep), dtype=torch.int64, device=like.device)
+    return present if kept is None else kept[present]
+
+
+def spread(h: Tensor, kept: Tensor | None, all_heads: int) -> Tensor:
+    """Put heads where they were before others were taken out.
+
+    Parameters
+    ----------
+    h : Tensor of shape (..., heads, d)
+        What the heads gave.
+    kept : Tensor of int64 of shape (heads,), or None
+        Their first numbers; None where they are all.
+    all_heads : int
+        How many there were.
+
+    Returns
+    -------
+    h : Tensor of shape (..., all_heads, d)
+        Zero for those taken out.
+    """
+    if kept is None:
+        return h
+    empty = h.new_zeros(*h.shape[:-2], all_heads, h.shape[-1])
+    return empty.index_copy(-2, kept, h)
 
 
 def per_head(vectors: Tensor) -> Tensor:

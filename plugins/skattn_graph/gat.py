@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
-from skattn.nn import NodeLinear, check_sizes
+from skattn.nn import NodeLinear, check_sizes, keep_outputs, keep_rows
 from skattn_graph._attention import EdgeAttention, per_head, stack
 
 
@@ -149,6 +149,13 @@ class _GATLayer(EdgeAttention):
             if n_edge_features
             else None
         )
+
+    def cut(self, keep: Sequence[int], units: Tensor) -> None:
+        keep_outputs(self.project, units)
+        self.score_source = keep_rows(self.score_source, keep)
+        self.score_target = keep_rows(self.score_target, keep)
+        if self.score_edge is not None:
+            keep_outputs(self.score_edge, torch.tensor(keep))
 
     @property
     def head(self) -> nn.Module:

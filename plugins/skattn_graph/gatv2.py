@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skattn import Architecture, Choice, DataSpec, Float, Int
-from skattn.nn import NodeLinear, check_sizes, first_nodes
+from skattn.nn import NodeLinear, check_sizes, first_nodes, keep_outputs, keep_rows
 from skattn_graph._attention import EdgeAttention, per_head, stack
 
 
@@ -147,6 +147,13 @@ class _GATv2Layer(EdgeAttention):
         )
         self.weight_score = nn.Parameter(torch.empty(num_heads, head_width))
         nn.init.xavier_uniform_(self.weight_score)
+
+    def cut(self, keep: Sequence[int], units: Tensor) -> None:
+        keep_outputs(self.project_source, units)
+        keep_outputs(self.project_target, units)
+        if self.project_edge is not None:
+            keep_outputs(self.project_edge, units)
+        self.weight_score = keep_rows(self.weight_score, keep)
 
     @property
     def head(self) -> nn.Module:

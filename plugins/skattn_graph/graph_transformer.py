@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,13 @@ from skattn.nn import (
     check_sizes,
     edge_softmax,
     first_nodes,
+    head_units,
     is_recording,
+    keep_outputs,
     node_dropout,
     record,
 )
-from skattn_graph._attention import dropout_rates
+from skattn_graph._attention import dropout_rates, spread, still_kept
 
 
 class GraphTransformer(Architecture):
@@ -181,6 +184,8 @@ def _hidden_layers(
 
 
 class _Layer(nn.Module):
+    kept: Tensor | None
+
     def __init__(
         self,
         params: GraphTransformer,
@@ -191,11 +196,13 @@ class _Layer(nn.Module):
         is_last: bool = False,
     ) -> None:
         super().__init__()
-        self.num_heads = params.num_heads
+        self.num_heads = self.all_heads = params.num_heads
+        self.head_width = head_width
+        self.register_buffer("kept", None, persistent=False)
         rates = dropout_rates(params, data, of_many=(0.8, 0.3))
         self.dropout, attention_dropout = rates
         self.drop_weights = LeanDropout(attention_dropout)
-        self.name = name
+        self.layer, self.kind = name, "edge"
         joined = head_width * params.num_heads
         width = head_width if is_last else joined
         self.project_query = NodeLinear(in_features, joined)
@@ -230,10 +237,22 @@ class _Layer(nn.Module):
         k, v = self.project_key_value(x).chunk(2, dim=1)
         q, k, v = self._split(q), self._split(k), self._split(v)
         m = self._attend(q, k, v, edge_index, edge_attr)  # (targets, heads, d)
+        m = spread(m, self.kept, self.all_heads)
         m = m.mean(dim=1) if self.norm is None else m.flatten(1)  # (targets, width)
         beta = torch.sigmoid(self.gate(torch.cat([m, r, m - r], dim=1)))
         h = (1 - beta) * m + beta * r
         return h if self.norm is None else torch.relu(self.norm(h))
+
+    def prune_heads(self, keep: Sequence[int]) -> None:
+        """Take out all heads but some; what the others gave becomes zero."""
+        units = head_units(keep, self.head_width)
+        joined = self.num_heads * self.head_width
+        keep_outputs(self.project_query, units)
+        keep_outputs(self.project_key_value, torch.cat([units, joined + units]))
+        if self.project_edge is not None:
+            keep_outputs(self.project_edge, units)
+        self.kept = still_kept(self.kept, keep, self.gate.weight)
+        self.num_heads = len(keep)
 
     def _attend(
         self,
@@ -244,6 +263,8 @@ class _Layer(nn.Module):
         edge_attr: Tensor | None,
     ) -> Tensor:
         """Let targets (targets, heads, d) attend to sources (sources, heads, d)."""
+        if not self.num_heads:
+            return q
         source, target = edge_index
         k, v = k.index_select(0, source), v.index_select(0, source)  # (edges, heads, d)
         if self.project_edge is not None and edge_attr is not None:
@@ -254,8 +275,8 @@ class _Layer(nn.Module):
         if is_recording():
             alpha = record(
                 alpha,
-                layer=self.name,
-                kind="edge",
+                layer=self.layer,
+                kind=self.kind,
                 queries="nodes",
                 keys="nodes",
                 edge_index=edge_index,
@@ -265,4 +286,4 @@ class _Layer(nn.Module):
         return messages.new_zeros(q.shape).index_add(0, target, messages)
 
     def _split(self, h: Tensor) -> Tensor:
-        return h.unflatten(1, (self.num_heads, -1))
+        return h.unflatten(1, (self.num_heads, self.head_width))

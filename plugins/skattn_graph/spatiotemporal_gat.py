@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,12 +17,16 @@ from skattn.nn import (
     PostNormBlock,
     ScoreHead,
     check_sizes,
+    head_units,
     is_recording,
+    keep_outputs,
+    keep_rows,
     masked_mean,
     masked_softmax,
     record,
     sinusoidal_positions,
 )
+from skattn_graph._attention import spread, still_kept
 
 # Width of the learned embedding of a series, as in the code of Graph WaveNet.
 _EMBEDDING = 10
@@ -201,9 +207,13 @@ class _SpatioTemporalGAT(nn.Module):
 class _GraphAttention(nn.Module):
     """Attention between the series at each patch."""
 
+    kept: Tensor | None
+
     def __init__(self, width: int, num_heads: int, dropout: float, layer: str) -> None:
         super().__init__()
-        self.num_heads, self.layer = num_heads, layer
+        self.num_heads = self.all_heads = num_heads
+        self.layer, self.kind = layer, "self"
+        self.register_buffer("kept", None, persistent=False)
         self.project = nn.Linear(width, width, bias=False)
         self.a_target = nn.Parameter(torch.empty(num_heads, width // num_heads, 1))
         self.a_source = nn.Parameter(torch.empty(num_heads, width // num_heads, 1))
@@ -216,12 +226,15 @@ class _GraphAttention(nn.Module):
         self, h: Tensor, linked: Tensor, b: Tensor | None, mask: Tensor | None
     ) -> Tensor:
         """Let each series attend to those that it is `linked` to."""
+        if not self.num_heads:
+            return self.norm(h)
         wh = self.project(h).unflatten(-1, (self.num_heads, -1))
         wh = wh.permute(0, 2, 3, 1, 4)  # (batch, patches, heads, series, d_head)
         joint = wh @ self.a_target + (wh @ self.a_source).transpose(-2, -1)
         scores = functional.leaky_relu(joint, 0.2)
-        if b is not None:
-            scores = scores + b
+        if b is not None:  # which may be one for each head
+            is_shared = b.dim() == 2 or self.kept is None
+            scores = scores + (b if is_shared else b[self.kept])
         if mask is not None:
             linked = linked & mask[:, :, None, None, None]
         alpha = masked_softmax(scores, linked)  # (batch, patches, heads, series, keys)
@@ -229,15 +242,25 @@ class _GraphAttention(nn.Module):
             alpha = record(
                 alpha.flatten(1, 2),
                 layer=self.layer,
-                kind="self",
+                kind=self.kind,
                 queries="channels",
                 keys="channels",
                 mask=linked.expand(alpha.shape).flatten(1, 2),
                 values=wh.flatten(1, 2),
                 groups=alpha.shape[1],
             ).view_as(alpha)
-        attended = (alpha @ wh).permute(0, 3, 1, 2, 4).flatten(3)
+        attended = (alpha @ wh).permute(0, 3, 1, 2, 4)
+        attended = spread(attended, self.kept, self.all_heads).flatten(3)
         return self.norm(h + self.dropout(functional.elu(attended)))
+
+    def prune_heads(self, keep: Sequence[int]) -> None:
+        """Take out all heads but some; what the others gave becomes zero."""
+        width = self.a_target.shape[1]
+        keep_outputs(self.project, head_units(keep, width))
+        self.a_target = keep_rows(self.a_target, keep)
+        self.a_source = keep_rows(self.a_source, keep)
+        self.kept = still_kept(self.kept, keep, self.project.weight)
+        self.num_heads = len(keep)
 
 
 class _Learned(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,6 +15,10 @@ from skattn.nn import (
     Tokens,
     WordDropout,
     check_sizes,
+    head_units,
+    keep_inputs,
+    keep_outputs,
+    keep_rows,
     masked_mean,
     record,
     relative_positions,
@@ -229,8 +235,9 @@ class _Block(nn.Module):
 class _DirectedAttention(nn.Module):
     def __init__(self, d_model: int, num_heads: int, layer: str) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.layer = layer
+        self.num_heads, self.d_head = num_heads, d_model // num_heads
+        self.layer, self.kind = layer, "self"
+        self.kept: list[int] | None = None
         self.project_query_value = nn.Linear(d_model, 2 * d_model, bias=False)
         self.content_bias = nn.Parameter(torch.empty(num_heads, d_model // num_heads))
         self.distance_bias = nn.Parameter(torch.empty(num_heads, d_model // num_heads))
@@ -240,11 +247,15 @@ class _DirectedAttention(nn.Module):
         self.project_out = nn.Linear(d_model, d_model)
 
     def forward(self, h: Tensor, mask: Tensor | None) -> Tensor:
+        if not self.num_heads:
+            return self.project_out(h[..., :0])
         length = h.shape[1]
         query, value, key = (
-            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            part.unflatten(-1, (-1, self.d_head)).transpose(1, 2)
             for part in (*self.project_query_value(h).chunk(2, dim=-1), h)
         )  # (batch, heads, length, d_head)
+        if self.kept is not None:
+            key = key[:, self.kept]
         weights = relative_weights(
             query,
             key,
@@ -256,7 +267,7 @@ class _DirectedAttention(nn.Module):
         weights = record(
             weights,
             layer=self.layer,
-            kind="self",
+            kind=self.kind,
             queries="tokens",
             keys="tokens",
             mask=None if mask is None else mask[:, None, None],
@@ -264,3 +275,15 @@ class _DirectedAttention(nn.Module):
             output=self.project_out.weight,
         )
         return self.project_out((weights @ value).transpose(1, 2).flatten(2))
+
+    def prune_heads(self, keep: Sequence[int]) -> None:
+        """Take out all heads but some; see `MultiheadAttention.prune_heads`."""
+        units = head_units(keep, self.d_head)
+        width = self.num_heads * self.d_head
+        keep_outputs(self.project_query_value, torch.cat([units, width + units]))
+        self.content_bias = keep_rows(self.content_bias, keep)
+        self.distance_bias = keep_rows(self.distance_bias, keep)
+        keep_inputs(self.project_out, units)
+        present = range(self.num_heads) if self.kept is None else self.kept
+        self.kept = [present[head] for head in keep]
+        self.num_heads = len(keep)

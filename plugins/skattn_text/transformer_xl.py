@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral
 
 import torch
@@ -15,7 +16,11 @@ from skattn.nn import (
     ScoreHead,
     Tokens,
     check_sizes,
+    head_units,
     is_recording,
+    keep_inputs,
+    keep_outputs,
+    keep_rows,
     masked_mean,
     record,
     relative_positions,
@@ -211,20 +216,21 @@ class _Block(nn.Module):
 class _MemoryAttention(nn.Module):
     def __init__(self, d_model: int, num_heads: int, layer: str) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.layer = layer
-        d_head = d_model // num_heads
+        self.num_heads, self.d_head = num_heads, d_model // num_heads
+        self.layer, self.kind = layer, "self"
         self.project_query = nn.Linear(d_model, d_model, bias=False)
         self.project_key_value = nn.Linear(d_model, 2 * d_model, bias=False)
         self.project_distance = nn.Linear(d_model, d_model, bias=False)
-        self.content_bias = nn.Parameter(torch.zeros(num_heads, d_head))
-        self.distance_bias = nn.Parameter(torch.zeros(num_heads, d_head))
+        self.content_bias = nn.Parameter(torch.zeros(num_heads, self.d_head))
+        self.distance_bias = nn.Parameter(torch.zeros(num_heads, self.d_head))
         self.project_out = nn.Linear(d_model, d_model, bias=False)
 
     def forward(
         self, h: Tensor, joined: Tensor, mask: Tensor | None, first: int
     ) -> Tensor:
         """Let a segment attend to itself and to memory from step `first` on."""
+        if not self.num_heads:
+            return self.project_out(h[..., :0])
         n_queries, n_keys, width = h.shape[1], joined.shape[1], h.shape[2]
         r = relative_positions(n_queries, n_keys, width, causal=True, like=h)
         query, key, value, distance = (
@@ -249,6 +255,18 @@ class _MemoryAttention(nn.Module):
             weights = self._record(weights, value, mask, first)
         return self.project_out((weights @ value).transpose(1, 2).flatten(2))
 
+    def prune_heads(self, keep: Sequence[int]) -> None:
+        """Take out all heads but some; see `MultiheadAttention.prune_heads`."""
+        units = head_units(keep, self.d_head)
+        width = self.num_heads * self.d_head
+        keep_outputs(self.project_query, units)
+        keep_outputs(self.project_key_value, torch.cat([units, width + units]))
+        keep_outputs(self.project_distance, units)
+        self.content_bias = keep_rows(self.content_bias, keep)
+        self.distance_bias = keep_rows(self.distance_bias, keep)
+        keep_inputs(self.project_out, units)
+        self.num_heads = len(keep)
+
     def _record(
         self, weights: Tensor, value: Tensor, mask: Tensor | None, first: int
     ) -> Tensor:
@@ -261,7 +279,7 @@ class _MemoryAttention(nn.Module):
         placed = record(
             functional.pad(weights, (first, 0)),
             layer=self.layer,
-            kind="self",
+            kind=self.kind,
             queries="tokens",
             keys="tokens",
             mask=functional.pad(seen, (first, 0), value=False),

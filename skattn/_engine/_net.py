@@ -21,6 +21,7 @@ from skattn._engine._linear import LinearSkip, OffsetSum, weigh
 from skattn._engine._losses import Loss
 from skattn._engine._node_scores import NodeScores, StarScores
 from skattn._engine._optimizer import optimizer_class, set_learning_rate
+from skattn._engine._pruning import KeptHeads, prune
 from skattn._engine._runtime import (
     PRECISIONS,
     autocast,
@@ -86,6 +87,8 @@ class Blueprint:
         Put a linear model beside the architecture's.
     normalization : {"last", "instance"} or None, default=None
         What is taken out of each forecasting window.
+    kept_heads : tuple of (str, str, tuple of int), default=()
+        Layer, kind and heads of attention that others were taken out of.
     """
 
     architecture: Architecture
@@ -93,6 +96,7 @@ class Blueprint:
     precision: str
     linear_skip: bool = False
     normalization: str | None = None
+    kept_heads: KeptHeads = ()
 
     def __call__(self) -> nn.Module:
         consumes = self.architecture.consumes
@@ -121,6 +125,7 @@ class Blueprint:
             module = OffsetSum(module)
         elif self.linear_skip:
             module = LinearSkip(module, self.data)
+        prune(module, self.kept_heads)
         return module.to(PRECISIONS[self.precision])
 
 

@@ -144,7 +144,8 @@ def _by_edge(received: Recorded, weights: Tensor, n: int, k: int) -> Tensor:
     if received.edge_index is None:
         return weights
     kept, target, rank = _places(received.edge_index, n, k)
-    edges = received.weights.clone()
+    # A head that is taken from all rows is taken from their neighbours, too.
+    edges = received.weights * weights.any(dim=3).any(dim=0).flatten()
     edges[kept] = weights[target, :, 0, rank]
     return edges
 

@@ -38,6 +38,7 @@ from skattn.nn._patches import (
     VariateTokens,
     grouped_attention,
 )
+from skattn.nn._pruning import head_units, keep_inputs, keep_outputs, keep_rows
 from skattn.nn._recording import (
     Axis,
     Name,
@@ -107,8 +108,12 @@ __all__ = [
     "edge_sum",
     "first_nodes",
     "grouped_attention",
+    "head_units",
     "is_recording",
     "join_steps",
+    "keep_inputs",
+    "keep_outputs",
+    "keep_rows",
     "last_step",
     "masked_max",
     "masked_mean",

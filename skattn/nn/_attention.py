@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skattn.nn._pruning import head_units, keep_inputs, keep_outputs
 from skattn.nn._recording import Axis, is_recording, record
 
 
@@ -290,6 +292,7 @@ class MultiheadAttention(nn.Module):
                 "of equal width: choose a d_model that is a multiple of num_heads."
             )
         self.num_heads = num_heads
+        self.d_head = d_model // num_heads
         self.dropout = dropout
         self.layer, self.kind, self.queries, self.keys = layer, kind, queries, keys
         self.project_query = nn.Linear(d_model, d_model)
@@ -321,6 +324,8 @@ class MultiheadAttention(nn.Module):
         output : Tensor of shape (batch, queries, d_model)
             The heads, joined and projected.
         """
+        if not self.num_heads:
+            return self.project_out(query[..., :0])
         key, value = self.project_key_value(memory).chunk(2, dim=-1)
         heads = attention(
             self._split(self.project_query(query)),
@@ -337,6 +342,24 @@ class MultiheadAttention(nn.Module):
         )  # (batch, heads, queries, d_head)
         return self.project_out(heads.transpose(1, 2).flatten(2))
 
+    def prune_heads(self, keep: Sequence[int]) -> None:
+        """Take heads out, with their part of all four projections.
+
+        The output stays what it is where the weights of these heads are zero. Without
+        any head it is the bias of the last projection.
+
+        Parameters
+        ----------
+        keep : sequence of int
+            The heads that stay, ascending; they are numbered anew.
+        """
+        units = head_units(keep, self.d_head)
+        width = self.num_heads * self.d_head
+        keep_outputs(self.project_query, units)
+        keep_outputs(self.project_key_value, torch.cat([units, width + units]))
+        keep_inputs(self.project_out, units)
+        self.num_heads = len(keep)
+
     def _split(self, h: Tensor) -> Tensor:
-        # (batch, tokens, d_model) -> (batch, heads, tokens, d_head)
-        return h.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        # (batch, tokens, heads * d_head) -> (batch, heads, tokens, d_head)
+        return h.unflatten(-1, (self.num_heads, self.d_head)).transpose(1, 2)

@@ -280,6 +280,8 @@ class _SteppedAttention(MultiheadAttention):
         mask: Tensor | None = None,
     ) -> Tensor:
         """Let `query` (batch, queries, d_model) attend to projected keys."""
+        if not self.num_heads:
+            return self.project_out(query[..., :0])
         heads = attention(
             self._split(self.project_query(query)),
             key,

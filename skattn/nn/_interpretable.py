@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from skattn.nn._attention import attention
+from skattn.nn._pruning import head_units, keep_outputs
 from skattn.nn._recording import Axis, is_recording
 
 
@@ -59,7 +62,8 @@ class InterpretableAttention(nn.Module):
                 "of equal width: choose a d_model that is a multiple of num_heads."
             )
         self.num_heads = num_heads
-        self.layer, self.queries, self.keys = layer, queries, keys
+        self.d_head = d_model // num_heads
+        self.layer, self.kind, self.queries, self.keys = layer, "self", queries, keys
         self.project_query = nn.Linear(d_model, d_model)
         self.project_key = nn.Linear(d_model, d_model)
         self.project_value = nn.Linear(d_model, d_model // num_heads)
@@ -84,6 +88,8 @@ class InterpretableAttention(nn.Module):
         output : Tensor of shape (batch, queries, d_model)
             Mean of the heads, projected.
         """
+        if not self.num_heads:
+            return self.project_out(query.new_zeros(*query.shape[:2], self.d_head))
         shape = (query.shape[1], memory.shape[1])
         visible = torch.ones(shape, dtype=torch.bool, device=query.device)
         visible = visible.tril(shape[1] - shape[0])[None, None]
@@ -97,16 +103,32 @@ class InterpretableAttention(nn.Module):
             value.expand(-1, self.num_heads, -1, -1),
             mask=visible,
             layer=self.layer,
+            kind=self.kind,
             queries=self.queries,
             keys=self.keys,
             output=self._output() if is_recording() else None,
         )  # (batch, heads, queries, d_model / heads)
         return self.project_out(heads.mean(dim=1))
 
+    def prune_heads(self, keep: Sequence[int]) -> None:
+        """Take heads out; the mean goes on over as many as there were.
+
+        Parameters
+        ----------
+        keep : sequence of int
+            The heads that stay, ascending; they are numbered anew.
+        """
+        units = head_units(keep, self.d_head)
+        keep_outputs(self.project_query, units)
+        keep_outputs(self.project_key, units)
+        with torch.no_grad():
+            self.project_out.weight *= len(keep) / self.num_heads
+        self.num_heads = len(keep)
+
     def _output(self) -> Tensor:
         """Write the mean and its projection as one map of the joined heads."""
         return self.project_out.weight.repeat(1, self.num_heads) / self.num_heads
 
     def _split(self, h: Tensor) -> Tensor:
-        # (batch, steps, d_model) -> (batch, heads, steps, d_head)
-        return h.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        # (batch, steps, heads * d_head) -> (batch, heads, steps, d_head)
+        return h.unflatten(-1, (self.num_heads, self.d_head)).transpose(1, 2)
