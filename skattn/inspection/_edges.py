@@ -13,7 +13,9 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import Bunch
 
-from skattn.inspection._run import Batch, Subject
+from skattn.inspection._follow import FUSIONS, owed_to
+from skattn.inspection._objective import Objective
+from skattn.inspection._run import Batch, Subject, walk
 
 # Nodes that are asked about at once.
 _ROWS_AT_ONCE = 1024
@@ -28,11 +30,14 @@ class Links(NamedTuple):
         Nodes, counted over all graphs; of a pooling layer `target` is a sample.
     edge : ndarray of int64 of shape (n_edges,)
         Which of the given edges each is, -1 for a self-loop that the net added.
+    is_pooling : bool
+        Whether samples look at their nodes, and not nodes at each other.
     """
 
     source: np.ndarray
     target: np.ndarray
     edge: np.ndarray
+    is_pooling: bool = False
 
 
 class Network:
@@ -70,27 +75,28 @@ class Network:
             ]
         )
 
-    def links(self, batch: Batch, record: Any) -> Links:
-        """Find the edges of a layer among all graphs.
+    def links(self, batch: Batch) -> list[Links]:
+        """Find the edges of all layers among all graphs.
 
         Parameters
         ----------
         batch : Batch
             Of the walk.
-        record : Recorded
-            One of its records, with edges.
 
         Returns
         -------
-        links : Links
-            In the order of the record.
+        links : list of Links
+            One for each record, in its order.
         """
+        return [self._links_of(batch, record) for record in batch.records]
+
+    def _links_of(self, batch: Batch, record: Any) -> Links:
         (source, target), sample = batch.place_of(record)
         first = 0 if sample is None else self.first_node[sample]
         source = source + first
         if record.kind == "pooling":
             to = np.zeros_like(target) if sample is None else sample
-            return Links(source, to, np.full_like(source, -1))
+            return Links(source, to, np.full_like(source, -1), is_pooling=True)
         target = target + first
         codes = target * self.n_nodes + source
         at = np.searchsorted(self.codes, codes)
@@ -203,23 +209,23 @@ class Network:
             (alpha, (place, links.source)), shape=(len(rows), self.n_nodes)
         )
 
-    def by_axis(self, nodes: list[Any], edges: list[Any], rows: list[Any]) -> Any:
+    def by_axis(self, found: list[tuple[Any, Any, np.ndarray]]) -> dict[str, Bunch]:
         """Name what was found.
 
         Parameters
         ----------
-        nodes, edges : list of csr_array of shape (k, n_nodes) or (k, n_given_edges)
-            Relevance, part by part.
-        rows : list of ndarray of int64 of shape (k,)
-            Samples of each part.
+        found : list of tuple
+            Relevance of nodes (k, n_nodes) and of edges (k, n_given_edges), sparse, of
+            some rows (k,), part by part.
 
         Returns
         -------
         by_axis : dict of str to Bunch
             Of ``"nodes"`` and ``"edges"``.
         """
+        nodes, edges, rows = zip(*found, strict=True)
         order = np.argsort(np.concatenate(rows), kind="stable")
-        found = {}
+        by_axis = {}
         for axis, parts, first in (
             ("nodes", nodes, self.first_node),
             ("edges", edges, self.first_edge),
@@ -230,8 +236,8 @@ class Network:
                 importances = _unpacked(importances, first, max(map(len, names)))
             else:
                 (names,) = names
-            found[axis] = Bunch(importances=importances, names=names, axis=axis)
-        return found
+            by_axis[axis] = Bunch(importances=importances, names=names, axis=axis)
+        return by_axis
 
 
 def _names(graph: Any, axis: str) -> list[str]:
@@ -249,10 +255,10 @@ def _unpacked(importances: Any, first: np.ndarray, longest: int) -> np.ndarray:
     return dense
 
 
-def follow(
+def _follow(
     network: Network,
-    batch: Batch,
     rows: np.ndarray,
+    links: Sequence[Links],
     alphas: Sequence[np.ndarray],
     residual: float | None,
 ) -> tuple[Any, Any]:
@@ -262,10 +268,10 @@ def follow(
     ----------
     network : Network
         All graphs.
-    batch : Batch
-        Of the walk.
     rows : ndarray of int64 of shape (k,)
-        Samples of it.
+        Samples.
+    links : sequence of Links
+        Of each layer.
     alphas : sequence of ndarray of shape (n_edges,)
         Weights of each layer.
     residual : float or None
@@ -282,24 +288,23 @@ def follow(
     shares = network.start(rows)
     start = shares
     edges = sparse.csr_array((len(rows), network.n_edges))
-    for record, alpha in zip(reversed(batch.records), reversed(alphas), strict=True):
-        links = network.links(batch, record)
-        if record.kind == "pooling":
-            shares, start = network.pooled(links, alpha, rows), None
+    for each, alpha in zip(reversed(links), reversed(alphas), strict=True):
+        if each.is_pooling:
+            shares, start = network.pooled(each, alpha, rows), None
             continue
         moved, kept = shares, shares
         if residual is not None:
-            looks = np.bincount(links.target, alpha, network.n_nodes) > 0
+            looks = np.bincount(each.target, alpha, network.n_nodes) > 0
             moved = (1 - residual) * shares
             kept = shares @ sparse.diags_array(np.where(looks, residual, 1.0))
-        edges = edges + moved @ network.to_edges(links, alpha)
-        shares = kept + moved @ network.to_nodes(links, alpha)
+        edges = edges + moved @ network.to_edges(each, alpha)
+        shares = kept + moved @ network.to_nodes(each, alpha)
     if residual is None and start is not None:
         shares = shares - start
     return shares.tocsr(), edges.tocsr()
 
 
-def share_out(links: Links, alpha: np.ndarray, discard: float) -> np.ndarray:
+def _share_out(links: Links, alpha: np.ndarray, discard: float) -> np.ndarray:
     """Let the weights of the edges to each target sum to one.
 
     Parameters
@@ -327,3 +332,106 @@ def share_out(links: Links, alpha: np.ndarray, discard: float) -> np.ndarray:
         alpha = np.where(rank < np.floor(discard * counts[target]), 0.0, alpha)
     total = np.bincount(target, alpha)[target] if len(alpha) else alpha
     return np.divide(alpha, total, out=np.zeros_like(alpha), where=total > 0)
+
+
+def roll_along_edges(
+    subject: Subject, head_fusion: str, discard: float, residual: float
+) -> dict[str, Bunch]:
+    """Roll attention out over nodes and edges.
+
+    Parameters
+    ----------
+    subject : Subject
+        An estimator of nodes or of lists of graphs.
+    head_fusion, discard, residual : str or float
+        See `skattn.inspection.attention_rollout`.
+
+    Returns
+    -------
+    by_axis : dict of str to Bunch
+        Of ``"nodes"`` and ``"edges"``.
+    """
+    network = Network(subject)
+    found: list[tuple[Any, Any, np.ndarray]] = []
+    for batch in walk(subject):
+        links = network.links(batch)
+        alphas = [
+            _share_out(each, _joined(record.weights, head_fusion), discard)
+            for each, record in zip(links, batch.records, strict=True)
+        ]
+        for rows in network.rows_of(batch):
+            found.append((*_follow(network, rows, links, alphas, residual), rows))
+    return network.by_axis(found)
+
+
+def _joined(weights: Any, head_fusion: str = "mean") -> np.ndarray:
+    heads = weights.detach()[:, None]  # (edges, 1, heads)
+    return FUSIONS[head_fusion](heads)[:, 0].double().cpu().numpy()
+
+
+def gradients_along_edges(subject: Subject, objective: Objective) -> dict[str, Bunch]:
+    """Follow attention through which nodes and edges change a score.
+
+    Graphs do not see each other; nodes of one graph do, so each takes a backward pass.
+
+    Parameters
+    ----------
+    subject : Subject
+        An estimator of nodes or of lists of graphs.
+    objective : Objective
+        The score.
+
+    Returns
+    -------
+    by_axis : dict of str to Bunch
+        Of ``"nodes"`` and ``"edges"``.
+    """
+    network = Network(subject)
+    found: list[tuple[Any, Any, np.ndarray]] = []
+    for batch in walk(subject, with_gradient=True):
+        links = network.links(batch)
+        numbers = objective(batch)
+        wholes = [slice(None)]
+        if not network.is_list:
+            wholes = [slice(number, number + 1) for number in range(len(batch.rows))]
+        for whole in wholes:
+            gradients = batch.gradients(numbers[whole].sum())
+            alphas = [
+                _joined(owed_to(record, gradient, objective.has_sign))
+                for record, gradient in zip(batch.records, gradients, strict=True)
+            ]
+            rows = batch.rows[whole]
+            found.append((*_follow(network, rows, links, alphas, None), rows))
+    return network.by_axis(found)
+
+
+def last_along_edges(subject: Subject) -> dict[str, Bunch]:
+    """Take the weights of the last layer along edges, and of one that pools nodes.
+
+    Parameters
+    ----------
+    subject : Subject
+        An estimator of nodes or of lists of graphs.
+
+    Returns
+    -------
+    by_axis : dict of str to Bunch
+        Of ``"nodes"`` and ``"edges"``.
+    """
+    network = Network(subject)
+    found: list[tuple[Any, Any, np.ndarray]] = []
+    for batch in walk(subject):
+        each = list(zip(network.links(batch), batch.records, strict=True))
+        links, record = [pair for pair in each if not pair[0].is_pooling][-1]
+        pools = [pair for pair in each if pair[0].is_pooling]
+        alpha = _joined(record.weights)
+        for rows in network.rows_of(batch):
+            start = network.start(rows)
+            nodes = start @ network.to_nodes(links, alpha)
+            if pools:
+                nodes = network.pooled(
+                    pools[-1][0], _joined(pools[-1][1].weights), rows
+                )
+            members = start.astype(bool).astype(np.float64)
+            found.append((nodes, members @ network.to_edges(links, alpha), rows))
+    return network.by_axis(found)
