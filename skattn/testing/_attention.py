@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ def check_records(architecture: Architecture, case: Case) -> None:
     """Look whether there are weights, and what shape they have."""
     module = build(architecture, case.typical, stir=True)
     inputs = case.inputs()
-    _, records = _recorded(module, inputs)
+    _, records = recorded(module, inputs)
     if not records:
         raise Failure(
             "Nothing is recorded: compute attention with skattn.nn.attention or "
@@ -51,34 +53,90 @@ def check_weights(architecture: Architecture, case: Case) -> None:
     module = build(architecture, case.typical, stir=True)
     for gaps in (False, True):
         inputs = case.inputs(gaps=gaps)
-        for record in _recorded(module, inputs)[1]:
+        for record in recorded(module, inputs)[1]:
             _check_sums(record, gaps)
             if gaps and record.weights.dim() == 4:
                 _check_masked_keys(record, inputs, case)
 
 
 def check_recorded_path(architecture: Architecture, case: Case) -> None:
-    """Compare scores with and without a recorder."""
+    """Compare scores with and without a recorder, and again without."""
     module = build(architecture, case.typical, stir=True)
     for gaps in (False, True):
         inputs = case.inputs(gaps=gaps)
-        largest = distance(run(module, inputs), _recorded(module, inputs)[0])
+        scores = run(module, inputs)
+        largest = distance(scores, recorded(module, inputs)[0])
         if largest > TOLERANCE:
             raise Failure(
                 f"The scores change by {largest:.1e} while attention is recorded: the "
                 "fused and the explicit path must compute the same, with the same "
                 "mask and scale. skattn.nn.attention holds both."
             )
+        if not torch.equal(scores, run(module, inputs)):
+            raise Failure(
+                "After attention was recorded the scores are no longer what they were: "
+                "keep nothing of a recorded run in the module."
+            )
 
 
 CHECKS: tuple[ModuleCheck, ...] = (check_records, check_weights, check_recorded_path)
 
 
-def _recorded(module: nn.Module, inputs: Inputs) -> tuple[Tensor, list[Recorded]]:
-    records: list[Recorded] = []
-    with recording(records.append):
+def recorded(module: nn.Module, inputs: Inputs) -> tuple[Tensor, list[Recorded]]:
+    """Run a module and collect what it records, of each layer at once.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In the mode that is wanted.
+    inputs : dict of str to Tensor
+        Arguments of ``forward``.
+
+    Returns
+    -------
+    scores : Tensor
+        What it returned.
+    records : list of Recorded
+        In the order of computation.
+    """
+    steps: list[Recorded] = []
+    with recording(steps.append):
         scores = run(module, inputs)
-    return scores, join_steps(records)
+    return scores, join_steps(steps)
+
+
+def padded_keys(
+    record: Recorded, inputs: Inputs, case: Case
+) -> Iterator[tuple[str, slice, Tensor]]:
+    """Look up which keys are padded, as far as queries are real.
+
+    Parameters
+    ----------
+    record : Recorded
+        With weights (batch, heads, queries, keys).
+    inputs : dict of str to Tensor
+        What the module was given.
+    case : Case
+        Input and task.
+
+    Yields
+    ------
+    name : str
+        Of the mask.
+    keys : slice
+        Which keys it covers.
+    padded : Tensor of bool of shape (batch, 1, queries, these keys)
+        True where a real query meets a padded key.
+    """
+    masks = {axis: mask for axis, (_, mask) in _AXES.items() if mask in inputs}
+    real = torch.ones_like(record.weights[:, 0, :, 0], dtype=torch.bool)
+    queries = inputs.get(masks.get(str(record.queries), ""), real)
+    if queries.shape == real.shape:
+        real = queries
+    for axis, name in masks.items():
+        keys = _positions(record, axis, inputs, case)
+        if keys is not None:
+            yield name, keys, real[:, None, :, None] & ~inputs[name][:, None, None]
 
 
 def _check_edges(
@@ -133,21 +191,11 @@ def _check_sums(record: Recorded, gaps: bool) -> None:
 
 
 def _check_masked_keys(record: Recorded, inputs: Inputs, case: Case) -> None:
-    """Look up which keys are padded, and let real queries give them no weight."""
-    masks = {axis: mask for axis, (_, mask) in _AXES.items() if mask in inputs}
-    real = torch.ones_like(record.weights[:, 0, :, 0], dtype=torch.bool)
-    queries = inputs.get(masks.get(str(record.queries), ""), real)
-    if queries.shape == real.shape:
-        real = queries
-    for axis, mask in masks.items():
-        keys = _positions(record, axis, inputs, case)
-        if keys is None:
-            continue
-        # (batch, heads, queries, keys)
-        padded = real[:, None, :, None] & ~inputs[mask][:, None, None]
+    """Let real queries give padded keys no weight."""
+    for name, keys, padded in padded_keys(record, inputs, case):
         if record.weights[..., keys].masked_select(padded).count_nonzero():
             raise Failure(
-                f"Layer {record.layer!r} gives weight to padded keys: hand {mask} to "
+                f"Layer {record.layer!r} gives weight to padded keys: hand {name} to "
                 "it."
             )
 

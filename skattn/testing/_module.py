@@ -15,7 +15,14 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from skattn._architecture import Architecture, DataSpec
-from skattn.testing import _attention, _graphs, _leaks, _learning, _texts
+from skattn.testing import (
+    _attention,
+    _graphs,
+    _leaks,
+    _learning,
+    _recording,
+    _texts,
+)
 from skattn.testing._build import (
     TOLERANCE,
     ModuleCheck,
@@ -55,7 +62,7 @@ def checks_of(case: Case) -> Iterator[tuple[str, Callable[[Architecture], None]]
         module_checks.append(check_left_out_tensors)
     for module in (_leaks, _graphs, _texts):
         module_checks += module.checks_of(case)
-    for check in (*module_checks, *_attention.CHECKS):
+    for check in (*module_checks, *_attention.CHECKS, *_recording.CHECKS):
         name = check.__name__.removeprefix("check_")
         yield name, partial(check, case=case)
     yield "overfits", partial(_learning.check_overfits, case=case)

@@ -254,15 +254,23 @@ def _expect_steps(steps: Recorded | None, whole: Recorded) -> None:
             "first_query=the number of tokens before, so that heads can be looked at, "
             "and left out, while the module writes."
         )
-    if steps.weights.shape != whole.weights.shape or (
-        distance(steps.weights, whole.weights) > TOLERANCE
+    if (
+        steps.weights.shape != whole.weights.shape
+        or distance(steps.weights, whole.weights) > TOLERANCE
+        or not torch.equal(_seen(steps), _seen(whole))
     ):
         raise Failure(
             f"The layer {whole.layer!r} recorded step by step is not what forward "
             f"records: weights of shape {tuple(steps.weights.shape)} for "
-            f"{tuple(whole.weights.shape)}, or other numbers. first_query is the "
-            "number of tokens before."
+            f"{tuple(whole.weights.shape)}, other numbers, or other masks. first_query "
+            "is the number of tokens before."
         )
+
+
+def _seen(record: Recorded) -> Tensor:
+    """Tell which keys each query may attend to."""
+    seen = torch.ones_like(record.weights, dtype=torch.bool)
+    return seen if record.mask is None else seen & record.mask
 
 
 def _check_reorder(

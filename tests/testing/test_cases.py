@@ -227,14 +227,14 @@ class MeanNet(nn.Module):
 
     def pool(self, h):
         weights = masked_softmax(self.query(h)[..., 0], None)  # (batch, tokens)
-        record(
+        weights = record(
             weights[:, None, None],
             layer="0",
             kind="pooling",
             queries="sample",
-            keys="tokens",
-        )
-        return (weights[:, None] @ h)[:, 0]
+            keys="pixel",
+        )[:, 0]  # (batch, queries, tokens)
+        return (weights @ h)[:, 0]
 
 
 class ImageNet(MeanNet):
@@ -255,7 +255,7 @@ class NodesNet(MeanNet):
         alpha = self.query(message).exp()
         total = torch.zeros_like(h[:, :1]).index_add(0, target, alpha)
         alpha = alpha / total[target]
-        record(
+        alpha = record(
             alpha,
             layer="0",
             kind="edge",
