@@ -1,6 +1,13 @@
 """Look at the attention of fitted estimators, measure it, and doubt it."""
 
-from skattn.inspection._heads import Head, head_importance, prune_heads
+from skattn.inspection._faithfulness import (
+    faithfulness,
+)
+from skattn.inspection._heads import (
+    Head,
+    head_importance,
+    prune_heads,
+)
 from skattn.inspection._record import (
     AttentionRecord,
     attention_weights,
@@ -11,14 +18,29 @@ from skattn.inspection._relevance import (
     gradient_rollout,
     last_attention,
 )
+from skattn.inspection._statistics import (
+    attention_distance,
+    attention_entropy,
+    attention_sinks,
+    head_similarity,
+)
+from skattn.inspection._weights import (
+    Layer,
+)
 
 __all__ = [
     "AttentionRecord",
     "Head",
+    "Layer",
+    "attention_distance",
+    "attention_entropy",
     "attention_rollout",
+    "attention_sinks",
     "attention_weights",
+    "faithfulness",
     "gradient_rollout",
     "head_importance",
+    "head_similarity",
     "last_attention",
     "prune_heads",
     "record_attention",

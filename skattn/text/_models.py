@@ -135,6 +135,22 @@ class TokenModel(ABC):
             As the vocabulary writes them, but unknown ones as the string does.
         """
 
+    @abstractmethod
+    def spans(self, string: str) -> list[tuple[int, int]]:
+        """Find the tokens of a text or a token.
+
+        Parameters
+        ----------
+        string : str
+            Normalised.
+
+        Returns
+        -------
+        spans : list of tuple of int
+            Where each token that `split` gives begins and ends in the string, the space
+            that it stands for included.
+        """
+
     def encode(self, string: str) -> list[int]:
         """Encode a text or a token.
 
@@ -181,6 +197,11 @@ class WordModel(TokenModel):
     def split(self, string: str) -> list[str]:
         return [string] if self.whole else _words(string)
 
+    def spans(self, string: str) -> list[tuple[int, int]]:
+        if self.whole:
+            return [(0, len(string))]
+        return [span for _, span in _pieces(WORD, string)]
+
     def join(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens) if self.whole else _attach(tokens)
 
@@ -199,6 +220,9 @@ class CharacterModel(TokenModel):
 
     def split(self, string: str) -> list[str]:
         return list(_mark_spaces(string))
+
+    def spans(self, string: str) -> list[tuple[int, int]]:
+        return _places(string)
 
     def join(self, tokens: Sequence[str]) -> str:
         return _unmark_spaces(tokens)
@@ -277,6 +301,11 @@ class BPEModel(SubwordModel):
         offsets = self._tokenizer.encode(marked).offsets
         return [marked[start:end] for start, end in offsets]
 
+    def spans(self, string: str) -> list[tuple[int, int]]:
+        places = _places(string)
+        offsets = self._tokenizer.encode(_mark_spaces(string)).offsets
+        return [(places[start][0], places[end - 1][1]) for start, end in offsets]
+
     def encode(self, string: str) -> list[int]:
         return self._tokenizer.encode(_mark_spaces(string)).ids
 
@@ -325,6 +354,9 @@ class WordPieceModel(SubwordModel):
             )
         ]
 
+    def spans(self, string: str) -> list[tuple[int, int]]:
+        return self._tokenizer.encode(string).offsets
+
     def encode(self, string: str) -> list[int]:
         return self._tokenizer.encode(string).ids
 
@@ -347,14 +379,20 @@ MODELS: dict[str, type[TokenModel]] = {
 
 
 @functools.cache
-def _splitter(pattern: str) -> Any:
+def _pre_tokenizer(pattern: str) -> Any:
     library = import_tokenizers()
-    splitter = library.pre_tokenizers.Split(
-        library.Regex(pattern), "removed", invert=True
-    )
+    return library.pre_tokenizers.Split(library.Regex(pattern), "removed", invert=True)
 
+
+def _pieces(pattern: str, text: str) -> list[tuple[str, tuple[int, int]]]:
+    """Find what matches a pattern, and where."""
+    return _pre_tokenizer(pattern).pre_tokenize_str(text)
+
+
+@functools.cache
+def _splitter(pattern: str) -> Any:
     def split(text: str) -> list[str]:
-        return [piece for piece, _ in splitter.pre_tokenize_str(text)]
+        return [piece for piece, _ in _pieces(pattern, text)]
 
     return split
 
@@ -401,6 +439,17 @@ def _one_thread() -> Iterator[None]:
 def _mark_spaces(text: str) -> str:
     words = text.replace(SPACE, " ").split()
     return "".join(SPACE + word for word in words)
+
+
+def _places(text: str) -> list[tuple[int, int]]:
+    """Tell which part of a text each character is from that `_mark_spaces` gives."""
+    places = []
+    end = 0
+    for word in re.finditer(r"\S+", text.replace(SPACE, " ")):
+        places.append((end, word.start()))
+        end = word.end()
+        places += [(at, at + 1) for at in range(word.start(), end)]
+    return places
 
 
 def _unmark_spaces(tokens: Sequence[str]) -> str:

@@ -145,6 +145,31 @@ class Form:
             text = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
         return unicodedata.normalize("NFC", text)
 
+    def origins(self, text: str) -> list[int]:
+        """Tell where the characters of the normalised text come from.
+
+        Parameters
+        ----------
+        text : str
+            As the user wrote it.
+
+        Returns
+        -------
+        origins : list of int
+            For each character of what `normalise` gives, the first one of the text that
+            it was written for; at last the length of the text.
+        """
+        length = len(self.normalise(text))
+        if length == len(text) and (
+            text.isascii() or all(len(self.normalise(c)) == 1 for c in text)
+        ):
+            return list(range(length + 1))
+        origins: list[int] = []
+        for at in range(len(text)):
+            grown = min(len(self.normalise(text[: at + 1])), length)
+            origins += [at] * (grown - len(origins))
+        return [*origins, len(text)]
+
 
 def split_sentences(text: str) -> list[str]:
     """Split a text after its sentences and lines.

@@ -389,6 +389,30 @@ class TokenEncoder(  # type: ignore[call-arg]
             if items:
                 yield items
 
+    def _spans(self, X: Any) -> list[list[tuple[int, int, int]]]:
+        """Find the tokens that `transform` gives the codes of, in texts as they are.
+
+        Of each token: which item of its list it is in, or 0 in a string; where it
+        begins; and where it ends. Separators take no room.
+        """
+        spans = []
+        for text in self._read(X):
+            found: list[tuple[int, int, int]] = []
+            items = [text] if isinstance(text, str) else text
+            for number, item in enumerate(items):
+                end = 0
+                for part in split_sentences(item) if self.kind_ == "text" else [item]:
+                    start, end = end, end + len(part)
+                    origins = self._form.origins(part)
+                    found += [
+                        (number, start + origins[first], start + origins[last])
+                        for first, last in self._model.spans(self._form.normalise(part))
+                    ]
+                if self.kind_ == "turns":
+                    found.append((number, len(item), len(item)))
+            spans.append(found[: self.max_length])
+        return spans
+
     def _collect(self, rows: list[list[int]]) -> np.ndarray:
         collected = np.empty(len(rows), dtype=object)
         for number, row in enumerate(rows):
