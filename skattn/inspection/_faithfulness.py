@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -143,10 +144,15 @@ def faithfulness(
         If the estimator is neither a classifier nor a regressor, or the explanation is
         none.
     ValueError
-        If the explanation is of other samples or positions, ranks nothing, or cannot be
-        tested on these data in this way.
+        If the explanation is of other samples or positions, or cannot be tested on
+        these data in this way.
     NotFittedError
         If the estimator is not fitted.
+
+    Warns
+    -----
+    UserWarning
+        If all positions are equally important; the p-value is then 1.
 
     See Also
     --------
@@ -236,6 +242,15 @@ def faithfulness(
                 for _ in range(n_random)
             ]
             chance = _share_as_good(gain.mean(), np.array(shared))
+    if _ranks_nothing(importances, perturbation.inside()):
+        p_value = 1.0
+        warnings.warn(
+            "The explanation ranks nothing: in each sample, all positions are equally "
+            "important, or there is but one. Its orders are random, and it is not "
+            "faithful.",
+            UserWarning,
+            stacklevel=2,
+        )
     return Bunch(
         fractions=course.fractions,
         axis=axis,
@@ -387,16 +402,13 @@ def _arranged(
     arranged = perturbation.arrange(importances, is_of_input)
     if perturbation.is_joint:
         arranged = arranged.mean(axis=0, keepdims=True)
-    arranged = np.broadcast_to(arranged, (n, arranged.shape[1]))
-    inside = perturbation.inside()
-    least = np.where(inside, arranged, np.inf).min(axis=1)
-    most = np.where(inside, arranged, -np.inf).max(axis=1)
-    if not (most > least).any():
-        raise ValueError(
-            "The explanation ranks nothing: in each sample, all positions are equally "
-            "important, or there is only one."
-        )
-    return arranged
+    return np.broadcast_to(arranged, (n, arranged.shape[1]))
+
+
+def _ranks_nothing(importances: np.ndarray, inside: np.ndarray) -> bool:
+    least = np.where(inside, importances, np.inf).min(axis=1)
+    most = np.where(inside, importances, -np.inf).max(axis=1)
+    return not (most > least).any()
 
 
 class _Judge:
