@@ -3,6 +3,7 @@
 from skattn.inspection._faithfulness import (
     faithfulness,
 )
+from skattn.inspection._flow import attention_flow
 from skattn.inspection._heads import (
     Head,
     head_importance,
@@ -34,6 +35,7 @@ __all__ = [
     "Layer",
     "attention_distance",
     "attention_entropy",
+    "attention_flow",
     "attention_rollout",
     "attention_sinks",
     "attention_weights",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,28 @@ FUSIONS: dict[str, Callable[[Any], Any]] = {
     "max": lambda heads: heads.amax(dim=2),
     "min": lambda heads: heads.amin(dim=2),
 }
+
+
+def check_rollout(head_fusion: str, residual: float, discard: float) -> None:
+    """Refuse parameters of a roll-out that are out of range.
+
+    Parameters
+    ----------
+    head_fusion, residual, discard : str or float
+        See `skattn.inspection.attention_rollout`.
+
+    Raises
+    ------
+    ValueError
+        If one of them is.
+    """
+    if head_fusion not in FUSIONS:
+        raise ValueError(f"head_fusion={head_fusion!r} must be 'mean', 'max' or 'min'.")
+    for name, value in (("residual", residual), ("discard", discard)):
+        if not isinstance(value, Real) or not 0 <= value < 1:
+            raise ValueError(
+                f"{name}={value!r} must be a number of at least 0 and below 1."
+            )
 
 
 def mixture(scores: Any) -> Any:

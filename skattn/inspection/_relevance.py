@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from skattn.inspection._edges import (
 )
 from skattn.inspection._explanation import Collected, explanation
 from skattn.inspection._follow import (
-    FUSIONS,
+    check_rollout,
     collect,
     collect_context,
     fused_heads,
@@ -120,7 +119,7 @@ def attention_rollout(
     ('features', (10, 4), 'sepal length (cm)')
     """
     subject = subject_of(estimator, X, "attention_rollout")
-    _check_rollout(head_fusion, residual, discard)
+    check_rollout(head_fusion, residual, discard)
     name = subject.estimator.architecture_.name
     if _is_graph(subject):
         if per_query:
@@ -331,16 +330,6 @@ def last_attention(estimator: Any, X: Any = None, *, axis: str | None = None) ->
                 found.update({stream: given[stream] for stream in new})
         collect(collected, paths, batch, found, np.ones((len(batch.rows), 1)))
     return explanation(collected.axes(), axis, "last_attention", name)
-
-
-def _check_rollout(head_fusion: str, residual: float, discard: float) -> None:
-    if head_fusion not in FUSIONS:
-        raise ValueError(f"head_fusion={head_fusion!r} must be 'mean', 'max' or 'min'.")
-    for name, value in (("residual", residual), ("discard", discard)):
-        if not isinstance(value, Real) or not 0 <= value < 1:
-            raise ValueError(
-                f"{name}={value!r} must be a number of at least 0 and below 1."
-            )
 
 
 def _is_graph(subject: Subject) -> bool:

@@ -320,11 +320,18 @@ class Paths:
         self.n_rows = len(batch.rows)
         self.layouts: dict[int, tuple[Layout, Layout]] = {}
         self.real: dict[Stream, np.ndarray] = {}
-        for step in self._each():
+        for step in self.each():
             record = self.records[step.number]
             self.layouts[step.number] = self._lay_out(step, record, batch.rows, subject)
 
-    def _each(self) -> Iterator[Step]:
+    def each(self) -> Iterator[Step]:
+        """Walk over the steps.
+
+        Returns
+        -------
+        steps : iterator of Step
+            In the order of computation.
+        """
         return (step for together in self.steps for step in together)
 
     def _lay_out(
@@ -573,14 +580,14 @@ class Paths:
     def _linked(self) -> dict[Stream, set[Stream]]:
         """Group streams by layers that link them, directly or not."""
         wholes: dict[Stream, set[Stream]] = {}
-        for step in self._each():
+        for step in self.each():
             if step.is_selection:
                 continue
             whole = {*step.queries, *step.keys}
             for stream in list(whole):
                 whole |= wholes.get(stream, set())
             wholes.update(dict.fromkeys(whole, whole))
-        for step in self._each():
+        for step in self.each():
             for stream in step.queries:
                 wholes.setdefault(stream, {stream})
         return wholes
