@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
 
-from skattn.inspection._run import Subject
+from skattn.inspection._run import Subject, subject_of
 from skattn.inspection._streams import Stream, fit
 
 # Where several axes got relevance, the first one of these is what is shown.
 _FIRST = ("tokens", "nodes", "time", "channels", "features")
+
+
+def named_subject(estimator: Any, X: Any, caller: str) -> Subject:
+    """Find the estimator that attends, and name each axis once for all batches.
+
+    Parameters
+    ----------
+    estimator : estimator
+        As for `subject_of`.
+    X : object
+        As for ``predict`` of `estimator`.
+    caller : str
+        Who asks, for messages.
+
+    Returns
+    -------
+    subject : Subject
+        What `walk` takes.
+    """
+    subject = subject_of(estimator, X, caller)
+    return replace(subject, name_axis=cache(subject.name_axis))
 
 
 class Collected:

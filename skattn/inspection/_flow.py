@@ -10,9 +10,9 @@ from scipy import sparse
 from scipy.sparse.csgraph import maximum_flow
 from sklearn.utils import Bunch
 
-from skattn.inspection._explanation import Collected, explanation
+from skattn.inspection._explanation import Collected, explanation, named_subject
 from skattn.inspection._follow import check_rollout, collect, fused_heads, mixture
-from skattn.inspection._run import subject_of, walk
+from skattn.inspection._run import walk
 from skattn.inspection._streams import Layout, Paths, Shares, Step, Stream
 
 # Capacities are whole numbers: a share of one is so many, and what nothing limits more.
@@ -85,7 +85,7 @@ def attention_flow(
     (10, 4)
     """
     check_rollout(head_fusion, residual, discard)
-    subject = subject_of(estimator, X, "attention_flow")
+    subject = named_subject(estimator, X, "attention_flow")
     name = subject.estimator.architecture_.name
     if hasattr(subject.samples, "locate"):
         raise ValueError(

@@ -12,7 +12,7 @@ from skattn.inspection._edges import (
     last_along_edges,
     roll_along_edges,
 )
-from skattn.inspection._explanation import Collected, explanation
+from skattn.inspection._explanation import Collected, explanation, named_subject
 from skattn.inspection._follow import (
     check_rollout,
     collect,
@@ -24,7 +24,7 @@ from skattn.inspection._follow import (
     weighted_heads,
 )
 from skattn.inspection._objective import Objective
-from skattn.inspection._run import Subject, subject_of, walk
+from skattn.inspection._run import Subject, walk
 from skattn.inspection._streams import Paths, Shares
 
 
@@ -118,7 +118,7 @@ def attention_rollout(
     >>> rollout.axis, rollout.importances.shape, rollout.names[0]
     ('features', (10, 4), 'sepal length (cm)')
     """
-    subject = subject_of(estimator, X, "attention_rollout")
+    subject = named_subject(estimator, X, "attention_rollout")
     check_rollout(head_fusion, residual, discard)
     name = subject.estimator.architecture_.name
     if _is_graph(subject):
@@ -228,7 +228,7 @@ def gradient_rollout(
     >>> relevance.importances.shape, bool((relevance.importances >= 0).all())
     ((10, 4), True)
     """
-    subject = subject_of(estimator, X, "gradient_rollout")
+    subject = named_subject(estimator, X, "gradient_rollout")
     name = subject.estimator.architecture_.name
     objective = Objective(subject, target)
     if _is_graph(subject):
@@ -307,7 +307,7 @@ def last_attention(estimator: Any, X: Any = None, *, axis: str | None = None) ->
     >>> last_attention(clf, X[:10]).importances.shape
     (10, 4)
     """
-    subject = subject_of(estimator, X, "last_attention")
+    subject = named_subject(estimator, X, "last_attention")
     name = subject.estimator.architecture_.name
     if _is_graph(subject):
         by_axis = last_along_edges(subject)
