@@ -20,6 +20,7 @@ import m4
 import multi30k
 import overhead
 import panels
+import pruning
 import sst2
 import tables
 import transformer_xl
@@ -45,6 +46,7 @@ TITLES = {
     "sst2": ("SST-2, sentences alone", sst2),
     "wnut17": ("WNUT-17, new entities", wnut17),
     "multi30k": ("Multi30k, German to English, the test part of 2016", multi30k),
+    "pruning": ("Attention with heads taken out", pruning),
     "transformer_xl": ("Transformer-XL, characters of SST-2", transformer_xl),
 }
 

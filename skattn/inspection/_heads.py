@@ -191,7 +191,9 @@ def prune_heads(estimator: Any, keep: Mapping[Any, Sequence[int]]) -> Any:
     pruned : estimator
         Fitted. Its heads are numbered anew. It can be pickled, copied and trained
         further, with an optimizer that begins anew; a clone, or another ``fit`` from
-        scratch, has all the heads that its parameters ask for.
+        scratch, has all the heads that its parameters and ``architecture_`` tell of.
+        What was measured of the whole net, such as the errors behind a forecaster's
+        prediction intervals, is kept as it was.
 
     Raises
     ------

@@ -16,6 +16,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sktime.datasets import load_airline
+from sktime.forecasting.compose import TransformedTargetForecaster
+from sktime.forecasting.model_selection import ForecastingGridSearchCV
+from sktime.split import SingleWindowSplitter
+from sktime.transformations.series.boxcox import LogTransformer
 
 from skattn import (
     AttentionClassifier,
@@ -332,6 +336,14 @@ def test_a_weight_that_nothing_computes_has_a_gradient():
     check_slopes(attend, X, y, losses_of_classes)
 
 
+def test_gradients_of_rows_among_their_neighbours():
+    X, y = table()
+    gat = GATv2(hidden_size=4, num_heads=2)
+    check_slopes(
+        classifier(gat, precision="float64").fit(X, y), X, y, losses_of_classes
+    )
+
+
 # Every kind of estimator
 
 
@@ -467,6 +479,25 @@ def test_forecasters():
         head_importance(forecaster, None, future, scoring="r2")
     with pytest.raises(ValueError, match="units of the net's windows"):
         head_importance(forecaster, None, future, method="gradient")
+
+
+@pytest.mark.filterwarnings("ignore:The default of config:FutureWarning")
+def test_forecasters_inside_others():
+    y = load_airline()
+    past, future = y[:-6], y[-6:]
+    forecaster = AttentionForecaster(SMALL, window_length=12, **OPTIONS)
+    composed = TransformedTargetForecaster([LogTransformer(), forecaster])
+    splits = SingleWindowSplitter(fh=range(1, 7), window_length=60)
+    search = ForecastingGridSearchCV(forecaster, splits, {"lr": [0.01]})
+    for each in (composed, search):
+        each.fit(past, fh=range(1, 7))
+        before = each.predict()
+        found = head_importance(each, None, future, n_repeats=1)
+        pruned = prune_heads(each, {"blocks.0": [1]})
+        drop = pruned.score(future) - each.score(future)
+        assert found.importances[0, 0] == pytest.approx(drop, abs=1e-6)
+        assert (pruned.predict() != before).any()
+        assert_array_equal(each.predict(), before)
 
 
 def test_pipelines_and_searches():
