@@ -307,8 +307,8 @@ def _fingerprint(net: Any, samples: Any, valid: Any) -> dict[str, str]:
     """Describe a training by text, part for part."""
     blueprint = {**vars(net.module)}
     architecture = blueprint.pop("architecture")
-    if not blueprint["kept_heads"]:  # none were taken out, as before there was a way
-        del blueprint["kept_heads"]
+    if not net.module.kept_heads:  # none were taken out, as before there was a way
+        blueprint.pop("kept_heads", None)
     parts = {
         "architecture": f"{type(architecture).__name__} ({_digest(architecture)})",
         "description of the data": _digest(blueprint),
