@@ -161,7 +161,7 @@ def gradient_rollout(
     with respect to the weights of a head. Where the queries are of another stream than
     the keys, what the keys mean to each other, and the queries, enters normalised, as
     in the paper. The relevance of an input is the mean of its column of :math:`R - I`
-    over the rows that the head reads: only what attention brought counts.
+    over the rows that the score depends on: only what attention brought counts.
 
     Of numbers, which a regressor or a forecaster predicts, an increase means no more
     than a decrease: there :math:`|\nabla A \odot A|` takes the place of the positive
@@ -242,7 +242,7 @@ def gradient_rollout(
             weighted_heads(*both, objective.has_sign)
             for both in zip(batch.records, gradients, strict=True)
         ]
-        sides, contexts = paths.read_out(batch.gradients(mixture(batch.scores)))
+        sides, contexts = paths.read_out(gradients)
         start = paths.start(sides)
         shares = relevance_of(paths, start.shares, weighted)
         collect(collected, paths, batch, shares, start.weights)
