@@ -25,6 +25,10 @@ from skattn.inspection._statistics import (
     attention_sinks,
     head_similarity,
 )
+from skattn.inspection._values import (
+    value_weighted_attention,
+    value_zeroing,
+)
 from skattn.inspection._weights import (
     Layer,
 )
@@ -46,4 +50,6 @@ __all__ = [
     "last_attention",
     "prune_heads",
     "record_attention",
+    "value_weighted_attention",
+    "value_zeroing",
 ]

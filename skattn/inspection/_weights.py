@@ -194,11 +194,12 @@ class Weights:
             inside = (steps < size[:, None]) & (place < length)
             found = np.take_along_axis(order, np.minimum(place, length - 1), axis=1)
             done = done + size
-            is_time = isinstance(part, Patches)
-            line = "time" if is_time else _LINES.get(part)
+            stride, line = 1, _LINES.get(part)
+            if isinstance(part, Patches):
+                stride, line = part.stride, "time"
             if line is None or isinstance(part, Name):
                 continue
-            where = steps * (part.stride if is_time else 1)
+            where = steps * stride
             if part == "horizon":
                 where = where + len(self.name_axis("time") or [])
             at = np.where(inside, found, length)  # the last one is thrown away
