@@ -214,8 +214,9 @@ def faithfulness(
     perturbation = make_perturbation(
         asked[0], asked[1], axis, perturb, asked[2], generator
     )
-    importances = _arranged(importances, perturbation, is_of_input)
+    _check_numbers(perturbation, len(importances), n_random, alpha)
     judge = _Judge(perturbation)
+    importances = _arranged(importances, perturbation, is_of_input)
     course = _Course(judge, n_steps)
     ranking = Bunch(
         explanation=importances,
@@ -384,25 +385,36 @@ def _only_axis(estimator: Any, X: Any) -> str:
     return axes[0]
 
 
-def _arranged(
-    importances: np.ndarray, perturbation: Perturbation, is_of_input: bool
-) -> np.ndarray:
-    """Check importances, and give those of all samples."""
+def _check_numbers(
+    perturbation: Perturbation, n_given: int, n_random: int, alpha: float
+) -> None:
     n = len(perturbation.lengths)
     if n < 2:
         raise ValueError(
             f"X has {n} sample, but whether an explanation is better than chance shows "
             "over samples. Pass at least two."
         )
-    if len(importances) not in (1, n):
+    if n_given not in (1, n):
         raise ValueError(
-            f"The explanation is of {len(importances)} samples, but X has {n}. Explain "
-            "the same samples, or give one ranking of shape (n_positions,) for all."
+            f"The explanation is of {n_given} samples, but X has {n}. Explain the same "
+            "samples, or give one ranking of shape (n_positions,) for all."
         )
+    if perturbation.is_joint and (n_random + 1) * alpha <= 1:
+        raise ValueError(
+            f"All nodes lose the same parts of their graph, and beside n_random="
+            f"{n_random} orders no p-value is below alpha={alpha}. Pass "
+            f"n_random={int(1 / alpha)} or more."
+        )
+
+
+def _arranged(
+    importances: np.ndarray, perturbation: Perturbation, is_of_input: bool
+) -> np.ndarray:
+    """Bring importances to the positions of all samples."""
     arranged = perturbation.arrange(importances, is_of_input)
     if perturbation.is_joint:
         arranged = arranged.mean(axis=0, keepdims=True)
-    return np.broadcast_to(arranged, (n, arranged.shape[1]))
+    return np.broadcast_to(arranged, perturbation.inside().shape)
 
 
 def _ranks_nothing(importances: np.ndarray, inside: np.ndarray) -> bool:
@@ -418,16 +430,23 @@ class _Judge:
         self.perturbation = perturbation
         self.inside = perturbation.inside()
         estimator = perturbation.estimator
+        nothing = np.zeros_like(self.inside)
         self.is_classifier = hasattr(estimator, "predict_proba")
+        self.is_yes_or_no = False
         self.classes: list[Any] = []
-        whole = self.answer(np.zeros_like(self.inside))
         if self.is_classifier:
+            # Of many labels, each column is the probability of one of them.
+            has_many = np.ndim(perturbation.ask("predict", nothing)) == 2
+            found = perturbation.ask("predict_proba", nothing)
+            self.is_yes_or_no = has_many and not isinstance(found, list)
             known = estimator.classes_
             self.classes = known if isinstance(known, list) else [known]
-            self.predicted = [part.argmax(axis=1) for part in whole]
-        else:
-            self.predicted = whole
-        self.whole = whole
+            if self.is_yes_or_no:
+                self.classes = [np.arange(2)] * found.shape[1]
+        self.whole = self.answer(nothing)
+        self.predicted = self.whole
+        if self.is_classifier:
+            self.predicted = [part.argmax(axis=1) for part in self.whole]
 
     def answer(self, hidden: np.ndarray) -> list[np.ndarray]:
         """Ask about what is left: for each target probabilities (n, k) or numbers."""
@@ -437,9 +456,10 @@ class _Judge:
         found = self.perturbation.ask("predict_proba", hidden)
         if isinstance(found, list):
             return [np.asarray(part) for part in found]
-        if isinstance(self.perturbation.estimator.classes_, list):  # yes or no
-            return [np.column_stack([1 - yes, yes]) for yes in np.asarray(found).T]
-        return [np.asarray(found)]
+        found = np.asarray(found)
+        if self.is_yes_or_no:
+            return [np.column_stack([1 - yes, yes]) for yes in found.T]
+        return [found]
 
     def score(self, answer: list[np.ndarray]) -> np.ndarray:
         """Compare with the predictions for whole samples: (n,)."""
@@ -531,9 +551,11 @@ class _Course:
         for before, count in zip(self.counts[:-2], self.counts[1:-1], strict=True):
             if np.array_equal(before, count):
                 scores.append(scores[-1])
-                continue
-            hidden = ranks < count[:, None]
-            scores.append(self.judge.score(self.judge.answer(hidden)))
+            elif np.array_equal(count, self.counts[-1]):
+                scores.append(self.last)
+            else:
+                hidden = ranks < count[:, None]
+                scores.append(self.judge.score(self.judge.answer(hidden)))
         return np.stack([*scores, self.last], axis=1)
 
 
