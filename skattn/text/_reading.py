@@ -156,8 +156,9 @@ class Form:
         Returns
         -------
         origins : list of int
-            For each character of what `normalise` gives, the first one of the text that
-            it was written for; at last the length of the text.
+            For each character of what `normalise` gives, where in the text those begin
+            that it was written for; at last the length of the text. Where one becomes
+            several, the first of these stands for it.
         """
         length = len(self.normalise(text))
         if length == len(text) and (
@@ -167,7 +168,8 @@ class Form:
         origins: list[int] = []
         for at in range(len(text)):
             grown = min(len(self.normalise(text[: at + 1])), length)
-            origins += [at] * (grown - len(origins))
+            n_new = grown - len(origins)
+            origins += [at, *[at + 1] * (n_new - 1)][:n_new]
         return [*origins, len(text)]
 
 
