@@ -11,7 +11,13 @@ from scipy.sparse.csgraph import maximum_flow
 from sklearn.utils import Bunch
 
 from skattn.inspection._explanation import Collected, explanation, named_subject
-from skattn.inspection._follow import check_rollout, collect, fused_heads, mixture
+from skattn.inspection._follow import (
+    check_rollout,
+    collect,
+    collect_beside,
+    fused_heads,
+    mixture,
+)
 from skattn.inspection._run import walk
 from skattn.inspection._streams import Layout, Paths, Shares, Step, Stream
 
@@ -97,7 +103,7 @@ def attention_flow(
         paths = Paths(batch, subject)
         fused = [fused_heads(each, head_fusion, discard) for each in batch.records]
         _check_groups(paths, fused, name)
-        sides, _ = paths.read_out(batch.gradients(mixture(batch.scores)))
+        sides = paths.read_out(batch.gradients(mixture(batch.scores)))
         start = paths.start(sides).shares
         flows: dict[Stream, np.ndarray] = {}
         for row in range(len(batch.rows)):
@@ -109,6 +115,7 @@ def attention_flow(
                 shape = (len(batch.rows), 1, 1, len(flow))
                 flows.setdefault(stream, np.zeros(shape))[row, 0, 0] = flow
         collect(collected, paths, batch, flows, np.ones((len(batch.rows), 1)))
+        collect_beside(collected, paths, batch, fused)
     return explanation(collected.axes(), axis, "attention_flow", name)
 
 

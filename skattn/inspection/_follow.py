@@ -360,15 +360,10 @@ def _star(paths: Paths) -> dict[Stream, Stream]:
     }
 
 
-def collect_context(
-    collected: Collected,
-    paths: Paths,
-    batch: Batch,
-    step: Step,
-    shares: Shares,
-    weights: Sequence[np.ndarray],
+def collect_beside(
+    collected: Collected, paths: Paths, batch: Batch, weights: Sequence[np.ndarray]
 ) -> None:
-    """Keep a selection that comes beside, under the name of its query.
+    """Keep selections that come beside, under the names of their queries.
 
     Parameters
     ----------
@@ -378,16 +373,35 @@ def collect_context(
         Of the batch.
     batch : Batch
         Whose rows.
-    step : Step
-        The layer that selects.
-    shares : dict of Stream to ndarray of shape (k, groups, rows, positions)
-        Of its queries.
     weights : sequence of ndarray of shape (k, groups, queries, keys)
         Of each layer.
     """
-    share = paths.gather(step, shares, weights[step.number].shape[1])
-    found: Shares = {}
-    paths.give(step, found, share @ weights[step.number])
-    for stream, part in found.items():
-        total = part.sum(axis=(1, 2))
-        collected.add(batch.rows, stream, total, step.queries[0].part)
+    for step in paths.beside:
+        parts: Shares = {}
+        paths.give(step, parts, mean_of_queries(paths, step, weights[step.number]))
+        for stream, part in parts.items():
+            total = part.sum(axis=(1, 2))
+            collected.add(batch.rows, stream, total, step.queries[0].part)
+
+
+def mean_of_queries(paths: Paths, step: Step, weights: np.ndarray) -> np.ndarray:
+    """Average over the queries of a layer that are not padded, and over its groups.
+
+    Parameters
+    ----------
+    paths : Paths
+        Of the batch.
+    step : Step
+        The layer.
+    weights : ndarray of shape (k, groups, queries, keys)
+        Its weights.
+
+    Returns
+    -------
+    mean : ndarray of shape (k, 1, 1, keys)
+        Over the queries that have keys.
+    """
+    looks = np.any(weights, axis=(1, 3))
+    real = (paths.real_queries(step) & looks)[:, None, :, None]
+    total = (weights.mean(axis=1, keepdims=True) * real).sum(axis=2, keepdims=True)
+    return total / np.maximum(real.sum(axis=2, keepdims=True), 1)

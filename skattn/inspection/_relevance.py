@@ -16,8 +16,9 @@ from skattn.inspection._explanation import Collected, explanation, named_subject
 from skattn.inspection._follow import (
     check_rollout,
     collect,
-    collect_context,
+    collect_beside,
     fused_heads,
+    mean_of_queries,
     mixture,
     relevance_of,
     roll,
@@ -134,13 +135,11 @@ def attention_rollout(
     for batch in walk(subject, with_gradient=True):
         paths = Paths(batch, subject)
         fused = [fused_heads(each, head_fusion, discard) for each in batch.records]
-        sides, contexts = paths.read_out(batch.gradients(mixture(batch.scores)))
+        sides = paths.read_out(batch.gradients(mixture(batch.scores)))
         start = paths.start(sides, apart=per_query)
         shares = roll(paths, start.shares, fused, residual)
         collect(collected, paths, batch, shares, start.weights)
-        for context in contexts:
-            beside = paths.start([context])
-            collect_context(collected, paths, batch, context.step, beside.shares, fused)
+        collect_beside(collected, paths, batch, fused)
         if per_query:
             collect(apart, paths, batch, shares, None)
     result = explanation(collected.axes(), axis, "attention_rollout", name)
@@ -242,15 +241,11 @@ def gradient_rollout(
             weighted_heads(*both, objective.has_sign)
             for both in zip(batch.records, gradients, strict=True)
         ]
-        sides, contexts = paths.read_out(gradients)
+        sides = paths.read_out(gradients)
         start = paths.start(sides)
         shares = relevance_of(paths, start.shares, weighted)
         collect(collected, paths, batch, shares, start.weights)
-        for context in contexts:
-            beside = paths.start([context])
-            collect_context(
-                collected, paths, batch, context.step, beside.shares, weighted
-            )
+        collect_beside(collected, paths, batch, weighted)
     return explanation(collected.axes(), axis, "gradient_rollout", name)
 
 
@@ -315,20 +310,17 @@ def last_attention(estimator: Any, X: Any = None, *, axis: str | None = None) ->
     collected = Collected(subject)
     for batch in walk(subject):
         paths = Paths(batch, subject)
+        fused = [fused_heads(each, "mean", 0.0) for each in batch.records]
         found: Shares = {}
         for together in reversed(paths.steps):
             for step in together:
                 new = [stream for stream in step.keys if stream not in found]
-                fused = fused_heads(batch.records[step.number], "mean", 0.0)
-                looks = np.any(fused, axis=(1, 3))[:, None, :, None]
-                real = paths.real_queries(step)[:, None, :, None] & looks
-                mean = fused.mean(axis=1, keepdims=True) * real
-                mean = mean.sum(axis=2, keepdims=True)
-                mean = mean / np.maximum(real.sum(axis=2, keepdims=True), 1)
                 given: Shares = {}
+                mean = mean_of_queries(paths, step, fused[step.number])
                 paths.give(step, given, mean)
                 found.update({stream: given[stream] for stream in new})
         collect(collected, paths, batch, found, np.ones((len(batch.rows), 1)))
+        collect_beside(collected, paths, batch, fused)
     return explanation(collected.axes(), axis, "last_attention", name)
 
 

@@ -146,6 +146,22 @@ def steps_of(records: Sequence[Any]) -> list[list[Step]]:
     return together
 
 
+def _apart(steps: list[list[Step]]) -> tuple[list[list[Step]], list[Step]]:
+    """Set selections apart whose queries no layer looks at, unless they are all."""
+    touched: set[Stream] = set()
+    beside: list[Step] = []
+    for together in reversed(steps):
+        for step in together:
+            if step.is_selection and not touched & set(step.queries):
+                beside.insert(0, step)
+            else:
+                touched |= {*step.queries, *step.keys}
+    kept = [[step for step in together if step not in beside] for together in steps]
+    if not any(kept):
+        return steps, []
+    return [together for together in kept if together], beside
+
+
 def _written(records: Sequence[Any]) -> dict[Stream, Stream]:
     """Find the decoder's tokens, as they are written and as they are read."""
     renamed: dict[Stream, Stream] = {}
@@ -312,11 +328,13 @@ class Paths:
     ----------
     steps : list of list of Step
         See `steps_of`.
+    beside : list of Step
+        Selections of inputs that no layer attends to, which are not among `steps`.
     """
 
     def __init__(self, batch: Batch, subject: Subject) -> None:
         self.records = batch.records
-        self.steps = steps_of(self.records)
+        self.steps, self.beside = _apart(steps_of(self.records))
         self.n_rows = len(batch.rows)
         self.layouts: dict[int, tuple[Layout, Layout]] = {}
         self.real: dict[Stream, np.ndarray] = {}
@@ -330,9 +348,10 @@ class Paths:
         Returns
         -------
         steps : iterator of Step
-            In the order of computation.
+            In the order of computation, then those beside.
         """
-        return (step for together in self.steps for step in together)
+        yield from (step for together in self.steps for step in together)
+        yield from self.beside
 
     def _lay_out(
         self, step: Step, record: Any, rows: np.ndarray, subject: Subject
@@ -432,7 +451,7 @@ class Paths:
         n_queries = next(iter(shares.values())).shape[2]
         return np.zeros((self.n_rows, 1, n_queries, 1))
 
-    def read_out(self, gradients: Sequence[Any]) -> tuple[list[ReadOut], list[ReadOut]]:
+    def read_out(self, gradients: Sequence[Any]) -> list[ReadOut]:
         """Find what the head reads: queries that no later layer looks at or changes.
 
         Parameters
@@ -445,19 +464,14 @@ class Paths:
         -------
         sides : list of ReadOut
             Positions that are read.
-        contexts : list of ReadOut
-            Selections among inputs that no layer attends to: they come beside.
         """
         touched: set[Stream] = set()
         sides: list[ReadOut] = []
-        contexts: list[ReadOut] = []
         for together in reversed(self.steps):
             untouched = [set(step.queries) - touched for step in together]
             for step, streams in zip(together, untouched, strict=True):
                 found = self._read_of(step, streams, gradients[step.number])
-                if found is not None and step.is_selection:
-                    contexts.append(found)
-                elif found is not None:
+                if found is not None:
                     mates = [
                         side for side in sides if set(step.queries) & set(side.read)
                     ]
@@ -467,9 +481,7 @@ class Paths:
                         sides.append(found)
             for step in together:
                 touched |= {*step.queries, *step.keys}
-        if not sides:
-            return contexts, []
-        return sides, contexts
+        return sides
 
     def _read_of(
         self, step: Step, streams: set[Stream], gradient: Any
@@ -581,15 +593,10 @@ class Paths:
         """Group streams by layers that link them, directly or not."""
         wholes: dict[Stream, set[Stream]] = {}
         for step in self.each():
-            if step.is_selection:
-                continue
             whole = {*step.queries, *step.keys}
             for stream in list(whole):
                 whole |= wholes.get(stream, set())
             wholes.update(dict.fromkeys(whole, whole))
-        for step in self.each():
-            for stream in step.queries:
-                wholes.setdefault(stream, {stream})
         return wholes
 
 
