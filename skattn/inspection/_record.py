@@ -211,7 +211,9 @@ keys=5)]
             if record.edge_index is not None:
                 place = batch.place_of(record)
             part = weights.detach().float().cpu().numpy()
-            parts.append(_Part(batch.rows, part, mask, place, record))
+            # A record holds the tensors of its batch; one is enough to tell of all.
+            told = None if parts else record
+            parts.append(_Part(batch.rows, part, mask, place, told))
     records = [_assemble(parts, subject) for parts in collected]
     return Bunch(records=records, layers=[record.layer for record in records])
 

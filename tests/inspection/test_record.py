@@ -1,5 +1,7 @@
 """Recorded attention: names, shapes, sums, and what a record leaves alone."""
 
+import weakref
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,6 +46,7 @@ from skattn.architectures import (
     Transformer,
 )
 from skattn.inspection import AttentionRecord, attention_weights
+from skattn.inspection._run import walk
 from skattn.text import TokenEncoder
 
 OPTIONS = {"max_epochs": 1, "random_state": 0, "num_threads": 1}
@@ -599,6 +602,25 @@ def test_what_is_not_there_is_named(options, message):
     X, y = frame()
     with pytest.raises(ValueError, match=message):
         attention_weights(classifier().fit(X, y), X, **options)
+
+
+def test_of_all_batches_but_one_only_what_is_returned_is_held(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1200, 3)).astype(np.float32)
+    clf = classifier().fit(X[:50], np.arange(50) % 2)
+    held, most = [], []
+
+    def watched(subject):
+        for batch in walk(subject):
+            held.append(weakref.ref(batch.records[0].values))
+            yield batch
+            del batch
+            most.append(sum(values() is not None for values in held))
+
+    monkeypatch.setattr("skattn.inspection._record.walk", watched)
+    attention_weights(clf, X, aggregate="mean")
+    assert len(most) == 5
+    assert max(most) <= 2
 
 
 def test_a_mask_tells_padding_and_one_sample_has_none():
