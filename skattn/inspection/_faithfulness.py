@@ -214,7 +214,7 @@ def faithfulness(
     perturbation = make_perturbation(
         asked[0], asked[1], axis, perturb, asked[2], generator
     )
-    _check_numbers(perturbation, len(importances), n_random, alpha)
+    _check_numbers(perturbation, importances.shape[0], n_random, alpha)
     judge = _Judge(perturbation)
     importances = _arranged(importances, perturbation, is_of_input)
     course = _Course(judge, n_steps)
@@ -277,7 +277,7 @@ def _check_params(curves: Any, n_steps: Any, n_random: Any, alpha: Any) -> None:
 
 def _read(
     estimator: Any, X: Any, explanation: Any, axis: str | None
-) -> tuple[np.ndarray, str | None, bool]:
+) -> tuple[Any, str | None, bool]:
     """Give importances, their axis, and whether they are of what the user holds."""
     if isinstance(explanation, str):
         explanation = _ranker(explanation)
@@ -313,10 +313,10 @@ def _ranker(name: str) -> Callable[..., Any]:
     return getattr(inspection, name)
 
 
-def _numbers(importances: Any) -> np.ndarray:
-    """Read importances: float64 of shape (n or 1, n_positions)."""
+def _numbers(importances: Any) -> Any:
+    """Read importances: of shape (n or 1, n_positions), sparse where they are."""
     if sparse.issparse(importances):
-        importances = importances.toarray()
+        return importances
     try:
         values = np.asarray(importances, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -388,7 +388,7 @@ def _only_axis(estimator: Any, X: Any) -> str:
 def _check_numbers(
     perturbation: Perturbation, n_given: int, n_random: int, alpha: float
 ) -> None:
-    n = len(perturbation.lengths)
+    n = perturbation.n_samples
     if n < 2:
         raise ValueError(
             f"X has {n} sample, but whether an explanation is better than chance shows "
@@ -408,12 +408,14 @@ def _check_numbers(
 
 
 def _arranged(
-    importances: np.ndarray, perturbation: Perturbation, is_of_input: bool
+    importances: Any, perturbation: Perturbation, is_of_input: bool
 ) -> np.ndarray:
     """Bring importances to the positions of all samples."""
-    arranged = perturbation.arrange(importances, is_of_input)
     if perturbation.is_joint:
-        arranged = arranged.mean(axis=0, keepdims=True)
+        importances = np.asarray(importances.mean(axis=0)).reshape(1, -1)
+    elif sparse.issparse(importances):
+        importances = importances.toarray()
+    arranged = perturbation.arrange(importances, is_of_input)
     return np.broadcast_to(arranged, perturbation.inside().shape)
 
 
@@ -452,7 +454,7 @@ class _Judge:
         """Ask about what is left: for each target probabilities (n, k) or numbers."""
         if not self.is_classifier:
             predicted = np.asarray(self.perturbation.ask("predict", hidden))
-            return list(predicted.reshape(len(hidden), -1).T)
+            return list(predicted.reshape(self.perturbation.n_samples, -1).T)
         found = self.perturbation.ask("predict_proba", hidden)
         if isinstance(found, list):
             return [np.asarray(part) for part in found]
@@ -485,7 +487,7 @@ class _Judge:
         if y is None:
             return self.predicted
         given = np.asarray(y)
-        n = len(self.inside)
+        n = self.perturbation.n_samples
         if len(given) != n or given.size != n * len(self.predicted):
             raise ValueError(
                 f"y has shape {given.shape}, but X has {n} samples and the estimator "
@@ -582,6 +584,8 @@ def _permutation_importance(judge: _Judge, y: Any, scoring: Any) -> np.ndarray:
         hidden[:, block] = inside[:, block]
         if scorer is None:
             score = judge.quality(judge.answer(hidden), truth)
+            if perturbation.is_joint:
+                score = score.mean()
         else:
             score = scorer(perturbation.estimator, perturbation.hide(hidden), y)
         importances[:, block] = -np.reshape(score, (-1, 1))

@@ -38,7 +38,7 @@ class Perturbation(ABC):
     Attributes
     ----------
     lengths : ndarray of int64 of shape (n,)
-        Positions of each sample.
+        Positions of each sample; of shape (1,) where all lose the same.
     """
 
     ways: ClassVar[tuple[str, ...]]  # the first one is the default
@@ -73,8 +73,8 @@ class Perturbation(ABC):
 
         Parameters
         ----------
-        hidden : ndarray of bool of shape (n, n_positions)
-            Which ones; positions behind the end of a sample do not count.
+        hidden : ndarray of bool of shape (n or 1, n_positions)
+            Which ones, as `inside`; those behind the end of a sample do not count.
 
         Returns
         -------
@@ -89,7 +89,7 @@ class Perturbation(ABC):
         ----------
         method : str
             ``"predict"`` or ``"predict_proba"``.
-        hidden : ndarray of bool of shape (n, n_positions)
+        hidden : ndarray of bool of shape (n or 1, n_positions)
             As for `hide`.
 
         Returns
@@ -99,13 +99,18 @@ class Perturbation(ABC):
         """
         return getattr(self.estimator, method)(self.hide(hidden))
 
+    @property
+    def n_samples(self) -> int:
+        """Number of samples."""
+        return len(self.lengths)
+
     def inside(self) -> np.ndarray:
         """Tell which positions are before the ends of their samples.
 
         Returns
         -------
-        inside : ndarray of bool of shape (n, n_positions)
-            Of the longest sample, all.
+        inside : ndarray of bool of shape (n or 1, n_positions)
+            A row for each of `lengths`; of the longest sample, all.
         """
         return np.arange(self.lengths.max()) < self.lengths[:, None]
 
@@ -516,7 +521,11 @@ class _OneGraph(Perturbation):
     def _prepare(self, X: Any, background: Any, generator: np.random.Generator) -> None:
         self.ids = np.asarray(X)
         self.graph = self.estimator._encoder.graph
-        self.lengths = np.full(len(self.ids), self._size(generator))
+        self.lengths = np.array([self._size(generator)])
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.ids)
 
     @abstractmethod
     def _size(self, generator: np.random.Generator) -> int: ...

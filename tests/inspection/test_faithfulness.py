@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -279,7 +280,7 @@ def test_many_positions_are_hidden_in_blocks():
     assert_allclose(result.curves["deletion"]["permutation"], [1, 0.1, 0.1])
 
 
-def planted_table(n=80):
+def planted_table(n=40):
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.normal(size=(n, 5)), columns=list("abcde"))
     X.insert(1, "colour", rng.choice(["red", "blue", "green"], size=n))
@@ -293,8 +294,8 @@ def test_columns_of_a_frame():
     result = faithfulness(estimator, X, y, [0, 1, 0, 0, 0, 0], random_state=0)
     assert result.is_faithful
     # Attention sees the categories behind the numbers.
-    places = Bunch(importances=np.tile([0.0] * 5 + [1], (80, 1)), axis="features")
-    same = faithfulness(estimator, X, y, places, random_state=0)
+    places = Bunch(importances=np.tile([0.0] * 5 + [1], (40, 1)), axis="features")
+    same = faithfulness(estimator, X, y, places, n_random=2, random_state=0)
     assert_allclose(
         same.areas["deletion"]["explanation"], result.areas["deletion"]["explanation"]
     )
@@ -421,6 +422,10 @@ def test_nodes_of_one_graph():
     result = faithfulness(estimator, ids, y[:5], given, **params)
     assert result.is_faithful
     assert result.p_value == result.chance == 1 / 21
+    same = faithfulness(estimator, ids, y[:5], csr_array(given), **params)
+    assert_allclose(
+        same.curves["deletion"]["explanation"], result.curves["deletion"]["explanation"]
+    )
     with pytest.raises(ValueError, match=r"Pass n_random=20 or more\."):
         faithfulness(estimator, ids, y[:5], given, axis="nodes")
 
