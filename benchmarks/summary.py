@@ -21,6 +21,8 @@ import multi30k
 import overhead
 import panels
 import pruning
+import recording_memory
+import recording_speed
 import sst2
 import tables
 import transformer_xl
@@ -41,6 +43,8 @@ TITLES = {
     "forecast_speed": ("Forecasting: time", forecast_speed),
     "forecast_memory": ("Forecasting: memory", forecast_memory),
     "airline": ("Airline, last 36 months held out", airline),
+    "recording_speed": ("Recording that nobody asked for: time", recording_speed),
+    "recording_memory": ("Looking at attention: memory", recording_memory),
     "cora": ("Cora, the public split", cora),
     "graph_scale": ("Graphs up to a million nodes", graph_scale),
     "sst2": ("SST-2, sentences alone", sst2),
