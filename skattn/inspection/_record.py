@@ -329,6 +329,9 @@ def _assemble_rows(
     fields: dict[str, Any],
 ) -> AttentionRecord:
     """Join batches of perhaps different lengths into one array."""
+    if _texts_along(fields["key_axis"], name_axis) > 1:
+        is_square = fields["query_axis"] == fields["key_axis"]
+        parts = [_packed(part, is_square) for part in parts]
     shapes = [part.weights.shape[1:] for part in parts]
     heads, n_queries, n_keys = np.max(shapes, axis=0)
     weights = np.zeros((n_samples, heads, n_queries, n_keys), dtype=np.float32)
@@ -356,6 +359,35 @@ def _assemble_rows(
         mask=None if mask is None else mask[:, :, :n, :k],
         **fields,
     )
+
+
+def _texts_along(
+    axis: str | tuple[str, ...], name_axis: Callable[[str], list[Any] | None]
+) -> int:
+    """Count the texts that lie behind each other along an axis."""
+    from skattn.nn import Name
+
+    known = [
+        None if isinstance(part, Name) else name_axis(part)
+        for part in ((axis,) if isinstance(axis, str) else axis)
+    ]
+    return sum(isinstance(names[0], list) for names in known if names)
+
+
+def _packed(part: _Part, is_square: bool) -> _Part:
+    """Put positions that are padded in between behind those that are not."""
+    if part.mask is None:
+        return part
+    order = np.argsort(~part.mask.any(axis=(1, 2)), axis=1, kind="stable")
+    across = order[:, None, None]  # (n, 1, 1, keys)
+    weights = np.take_along_axis(part.weights, across, axis=3)
+    mask = np.take_along_axis(part.mask, across, axis=3)
+    if is_square:
+        down = order[:, None, :, None]
+        weights = np.take_along_axis(weights, down, axis=2)
+        if mask.shape[2] > 1:
+            mask = np.take_along_axis(mask, down, axis=2)
+    return part._replace(weights=weights, mask=mask)
 
 
 def _assemble_edges(

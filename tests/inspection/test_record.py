@@ -511,8 +511,14 @@ def test_pairs_are_named_on_both_sides():
         ["cls", "three", "separator", "thr"],
     ]
     assert record.keys == record.queries == named
-    # The first text is padded in between, and so are its names' places.
-    assert record.weights.shape[0] == 2
+    check_named_weights(record, named, named)
+    # What lies padded in between in company does not alone.
+    longer = [("one two", "two"), ("one one one two two three three three five", "two")]
+    [record] = record_attention(clf, longer)
+    for sample, pair in enumerate(longer):
+        [alone] = record_attention(clf, [pair])
+        assert record.of(sample).keys == alone.of(0).keys
+        assert_array_equal(record.of(sample).weights, alone.of(0).weights)
 
 
 def test_sentences_of_a_tagger_are_named_by_their_tokens():
