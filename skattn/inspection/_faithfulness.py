@@ -25,8 +25,6 @@ _RANKERS = (
     "attention_rollout",
     "gradient_rollout",
     "last_attention",
-    "value_weighted_attention",
-    "value_zeroing",
 )
 
 # Neighbours of longer samples are hidden together for the permutation ranking.
@@ -165,9 +163,13 @@ def faithfulness(
     replacements, hence the comparison.
 
     An order that all samples share, such as one by the mean attention to columns, is
-    better than most others in half of all cases, and then it is so for every sample and
-    its ``p_value`` is small. ``chance`` tells how easily luck does as well; it is
-    computed from `n_random` orders, and so at least 1 / (`n_random` + 1).
+    lucky or unlucky for all of them at once: of arbitrary orders, about a third have a
+    ``p_value`` below 0.05. ``chance`` tells how easily luck does as well; it is found
+    by `n_random` orders, and so at least 1 / (`n_random` + 1). Look at both.
+
+    The model predicts `X` with something hidden up to :math:`2 (n_{steps} - 1) (2 + 2
+    n_{random})` times, and once for each position of the permutation ranking; lower
+    `n_steps`, `n_random` or the number of samples where that takes long.
 
     The permutation ranking is by the drop of `scoring` when a position is hidden in all
     samples. Where samples have positions of their own (texts, series of unequal

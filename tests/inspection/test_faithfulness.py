@@ -60,6 +60,13 @@ class Weighted(RegressorMixin, BaseEstimator):
         return np.asarray(X) @ self.weights
 
 
+class OfMeans(Weighted):
+    """Looks at the mean of each channel of series."""
+
+    def predict(self, X):
+        return super().predict(X.mean(axis=2))
+
+
 def ones(n=20, **params):
     """Samples of ones, of which a hidden position is zero."""
     X = np.ones((n, 3))
@@ -466,6 +473,23 @@ def test_wrong_parameters(params, message):
 def test_wrong_explanations(explanation, error, message):
     with pytest.raises(error, match=message):
         faithfulness(Sum(), np.ones((4, 3)), None, explanation)
+
+
+def test_an_axis_beside_the_first_one():
+    X = np.ones((6, 3, 2))
+    time = Bunch(importances=np.ones((6, 2)), axis="time")
+    channels = Bunch(importances=np.tile(TRUTH, (6, 1)), axis="channels")
+    given = Bunch(by_axis={"time": time, "channels": channels}, **time)
+    estimator = OfMeans(TRUTH)
+    result = faithfulness(
+        estimator, X, None, given, axis="channels", background=0 * X, random_state=0
+    )
+    assert result.axis == "channels"
+    curve = faithfulness(
+        estimator, X, None, TRUTH, axis="channels", background=0 * X, random_state=0
+    ).curves["deletion"]["explanation"]
+    assert_allclose(result.curves["deletion"]["explanation"], curve)
+    assert_allclose(curve[[0, 5, 10]], [0, -0.8, -0.9])
 
 
 def test_an_axis_that_the_explanation_has_not():
