@@ -1,5 +1,9 @@
 """Look at the attention of fitted estimators, measure it, and doubt it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from skattn.inspection._faithfulness import (
     faithfulness,
 )
@@ -25,6 +29,7 @@ from skattn.inspection._statistics import (
     attention_sinks,
     head_similarity,
 )
+from skattn.inspection._transfer import attention_transfer
 from skattn.inspection._values import (
     value_weighted_attention,
     value_zeroing,
@@ -33,7 +38,11 @@ from skattn.inspection._weights import (
     Layer,
 )
 
+if TYPE_CHECKING:
+    from skattn.inspection._history import AttentionHistory
+
 __all__ = [
+    "AttentionHistory",
     "AttentionRecord",
     "Head",
     "Layer",
@@ -42,6 +51,7 @@ __all__ = [
     "attention_flow",
     "attention_rollout",
     "attention_sinks",
+    "attention_transfer",
     "attention_weights",
     "faithfulness",
     "gradient_rollout",
@@ -53,3 +63,12 @@ __all__ = [
     "value_weighted_attention",
     "value_zeroing",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "AttentionHistory":  # a callback of skorch, which takes long to import
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from skattn.inspection._history import AttentionHistory
+
+    globals()[name] = AttentionHistory
+    return AttentionHistory

@@ -14,11 +14,13 @@ from skattn.inspection._run import Subject, subject_of, walk
 from skattn.inspection._weights import (
     Layer,
     Weights,
-    are_comparable,
+    aligned,
     by_head,
     distance_of,
     distances_to,
     entropy_of,
+    mean_std,
+    n_heads_of,
 )
 
 Layers = str | int | Sequence[str | int] | None
@@ -273,11 +275,11 @@ def head_similarity(estimator: Any, X: Any = None, *, layers: Layers = None) -> 
     -------
     result : Bunch
         With ``similarity``, an array of shape (n_heads, n_heads) of the means over
-        samples and queries, NaN between heads of layers with other positions, and
-        ``similarity_std``; ``heads``, a list of named tuples (layer, kind, head);
-        ``layers``, a list of `Layer`, and for each of them in ``mean`` and ``std``
-        arrays of shape (heads,) over the other heads of the same layer (1 and 0 where
-        there is none); ``skipped``, a dict of layers that were left out and why.
+        samples and the queries that both have, NaN between heads of layers with other
+        positions, and ``similarity_std``; ``heads``, a list of named tuples (layer,
+        kind, head); ``layers``, a list of `Layer`, and for each of them in ``mean`` and
+        ``std`` arrays of shape (heads,) over the other heads of the same layer (1 and 0
+        where there is none); ``skipped``, a dict of layers that were left out and why.
 
     Raises
     ------
@@ -353,10 +355,11 @@ class PairSums:
         for one, start in _starts(first):
             for other, begin in _starts(second):
                 is_done = first is second and begin < start
-                if is_done or not are_comparable(one, other):
+                pair = None if is_done else aligned(one, other)
+                if pair is None:
                     continue
                 for head in range(n_heads_of(one)):
-                    alike = 1 - distances_to(one, head, other)
+                    alike = 1 - distances_to(pair[0], head, pair[1])
                     there = ~np.isnan(alike)
                     alike = np.where(there, alike, 0)
                     found = np.stack([alike, alike**2, there]).sum(axis=2)
@@ -380,22 +383,6 @@ class PairSums:
         mean = np.divide(total, count, out=nothing.copy(), where=count > 0)
         square = np.divide(squares, count, out=nothing, where=count > 0)
         return mean, np.sqrt(np.maximum(square - mean**2, 0))
-
-
-def n_heads_of(weights: Weights) -> int:
-    """Count the true heads of a layer.
-
-    Parameters
-    ----------
-    weights : Weights
-        Of the layer.
-
-    Returns
-    -------
-    n_heads : int
-        Of one group.
-    """
-    return int(weights.record.weights.shape[1]) // int(weights.record.groups)
 
 
 def _heads_of(layers: Sequence[Weights]) -> list[tuple[int, Head]]:
@@ -470,28 +457,6 @@ def _of_queries(
         std=[std for _, std in spread],
         skipped=skipped,
     )
-
-
-def mean_std(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute mean and standard deviation of each row, without what is NaN.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (heads, n)
-        Any numbers.
-
-    Returns
-    -------
-    mean, std : ndarray of shape (heads,)
-        NaN where there is no number.
-    """
-    there = ~np.isnan(rows)
-    count = there.sum(axis=1)
-    nothing = np.full(len(rows), np.nan)
-    total = np.where(there, rows, 0).sum(axis=1)
-    mean = np.divide(total, count, out=nothing.copy(), where=count > 0)
-    apart = (np.where(there, rows - mean[:, None], 0) ** 2).sum(axis=1)
-    return mean, np.sqrt(np.divide(apart, count, out=nothing, where=count > 0))
 
 
 def each_batch(subject: Subject, layers: Layers = None) -> Iterator[list[Weights]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -344,6 +344,94 @@ def are_comparable(first: Weights, second: Weights) -> bool:
     return axes[0] == axes[1] and shapes[0] == shapes[1]
 
 
+def aligned(first: Weights, second: Weights) -> tuple[Weights, Weights] | None:
+    """Cut two layers to the queries that both have.
+
+    Parameters
+    ----------
+    first, second : Weights
+        Of the same samples.
+
+    Returns
+    -------
+    pair : tuple of Weights, or None
+        Comparable; the first queries of the one, where the other has only these, such
+        as an extra token. None where there are no such queries.
+    """
+    if are_comparable(first, second):
+        return first, second
+    if first.is_edge or second.is_edge:
+        return None
+    counts = [each.record.weights.shape[2] for each in (first, second)]
+    axes = [_parts(each.record.queries) for each in (first, second)]
+    if axes[1] == axes[0][: len(axes[1])] and counts[1] < counts[0]:
+        first = _with_queries(first, second.record)
+    elif axes[0] == axes[1][: len(axes[0])] and counts[0] < counts[1]:
+        second = _with_queries(second, first.record)
+    return (first, second) if are_comparable(first, second) else None
+
+
+def _with_queries(weights: Weights, like: Any) -> Weights:
+    """Keep as many queries as another record has."""
+    record, count = weights.record, like.weights.shape[2]
+    mask = record.mask
+    if mask is not None and mask.shape[2] > 1:
+        mask = mask[:, :, :count]
+    cut = replace(
+        record, weights=record.weights[:, :, :count], mask=mask, queries=like.queries
+    )
+    return replace(weights, record=cut)
+
+
+def rank_correlations(first: Weights, second: Weights) -> np.ndarray:
+    """Compute Spearman's correlation of two layers' weights, means over heads.
+
+    Parameters
+    ----------
+    first, second : Weights
+        Comparable.
+
+    Returns
+    -------
+    correlations : ndarray of shape (n,)
+        Of queries with at least two keys and weights that differ.
+    """
+    groups = first.record.groups
+    means = [_grouped(each.values, groups).mean(axis=2) for each in (first, second)]
+    both = np.broadcast_to(first.mask & second.mask, first.values.shape)
+    seen = np.asarray(_grouped(both, groups).any(axis=2))
+    if first.is_edge:
+        query = np.broadcast_to(first.targets[:, None], seen.shape)
+        query = query * groups + np.arange(groups)
+    else:
+        both = first.is_real & second.is_real
+        real = np.asarray(_grouped(both, groups).any(axis=2))
+        seen &= real[..., None]
+        query = np.arange(real.size).reshape(real.shape)[..., None]
+        query = np.broadcast_to(query, seen.shape)
+    query = np.unique(query[seen], return_inverse=True)[1]
+    one, other = (_centred(_ranks(query, each[seen]), query) for each in means)
+    products = [np.bincount(query, p) for p in (one * other, one**2, other**2)]
+    spread = np.sqrt(products[1] * products[2])
+    return products[0][spread > 0] / spread[spread > 0]
+
+
+def _ranks(query: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Rank the numbers of each query; equal ones share their mean rank."""
+    order = np.lexsort((numbers, query))
+    ranks = np.empty(len(order))
+    ranks[order] = np.arange(len(order))
+    # The ranks of all queries go on from each other, which centring takes out.
+    pairs = np.stack([query, numbers])
+    tied = np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1)
+    return (np.bincount(tied, ranks) / np.bincount(tied))[tied]
+
+
+def _centred(ranks: np.ndarray, query: np.ndarray) -> np.ndarray:
+    count = np.maximum(np.bincount(query), 1)
+    return ranks - (np.bincount(query, ranks) / count)[query]
+
+
 def distances_to(first: Weights, head: int, second: Weights) -> np.ndarray:
     """Compute how far a head's weights are from those of all heads of a layer.
 
@@ -376,3 +464,41 @@ def distances_to(first: Weights, head: int, second: Weights) -> np.ndarray:
 def _grouped(numbers: np.ndarray, groups: int) -> np.ndarray:
     """Part (k, groups * heads, ...) into (k, groups, heads, ...)."""
     return numbers.reshape(len(numbers), groups, -1, *numbers.shape[2:])
+
+
+def n_heads_of(weights: Weights) -> int:
+    """Count the true heads of a layer.
+
+    Parameters
+    ----------
+    weights : Weights
+        Of the layer.
+
+    Returns
+    -------
+    n_heads : int
+        Of one group.
+    """
+    return int(weights.record.weights.shape[1]) // int(weights.record.groups)
+
+
+def mean_std(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute mean and standard deviation of each row, without what is NaN.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (heads, n)
+        Any numbers.
+
+    Returns
+    -------
+    mean, std : ndarray of shape (heads,)
+        NaN where there is no number.
+    """
+    there = ~np.isnan(rows)
+    count = there.sum(axis=1)
+    nothing = np.full(len(rows), np.nan)
+    total = np.where(there, rows, 0).sum(axis=1)
+    mean = np.divide(total, count, out=nothing.copy(), where=count > 0)
+    apart = (np.where(there, rows - mean[:, None], 0) ** 2).sum(axis=1)
+    return mean, np.sqrt(np.divide(apart, count, out=nothing, where=count > 0))
