@@ -298,11 +298,12 @@ def planted_table(n=40):
 def test_columns_of_a_frame():
     X, y = planted_table()
     estimator = AttentionClassifier(SMALL, **{**OPTIONS, "linear_skip": True}).fit(X, y)
-    result = faithfulness(estimator, X, y, [0, 1, 0, 0, 0, 0], random_state=0)
+    params = {"n_random": 5, "random_state": 0}
+    result = faithfulness(estimator, X, y, [0, 1, 0, 0, 0, 0], **params)
     assert result.is_faithful
     # Attention sees the categories behind the numbers.
     places = Bunch(importances=np.tile([0.0] * 5 + [1], (40, 1)), axis="features")
-    same = faithfulness(estimator, X, y, places, n_random=2, random_state=0)
+    same = faithfulness(estimator, X, y, places, **params)
     assert_allclose(
         same.areas["deletion"]["explanation"], result.areas["deletion"]["explanation"]
     )
@@ -353,10 +354,12 @@ def test_texts():
     tokens = estimator.token_encoder_.tokenize(X)
     given = np.array([[token in ("bad", "good") for token in each] for each in tokens])
     explanation = Bunch(importances=given, axis="tokens", names=tokens)
-    result = faithfulness(estimator, X, y, explanation, n_random=5, random_state=0)
+    result = faithfulness(
+        estimator, X, y, explanation, n_random=4, n_steps=6, random_state=0
+    )
     assert (result.axis, result.perturb, result.chance) == ("tokens", "delete", None)
     assert result.is_faithful
-    same = faithfulness(estimator, X, y, given, n_random=5, random_state=0)
+    same = faithfulness(estimator, X, y, given, n_random=4, n_steps=6, random_state=0)
     assert same.p_value == result.p_value
 
 
@@ -368,7 +371,9 @@ def test_texts_before_a_token_encoder():
     ).fit(X, y)
     given = np.array([[w in ("bad", "good") for w in text.split()] for text in X])
     explanation = Bunch(importances=given, axis="tokens")
-    result = faithfulness(pipeline, X, y, explanation, n_random=5, random_state=0)
+    result = faithfulness(
+        pipeline, X, y, explanation, n_random=4, n_steps=6, random_state=0
+    )
     assert result.is_faithful
 
 
@@ -425,7 +430,7 @@ def test_nodes_of_one_graph():
     ids = graph.nodes[:5]
     given = np.zeros((5, 24))
     given[:, :7] = 1  # what the first nodes look at
-    params = {"axis": "nodes", "n_random": 20, "random_state": 0}
+    params = {"axis": "nodes", "n_random": 20, "n_steps": 4, "random_state": 0}
     result = faithfulness(estimator, ids, y[:5], given, **params)
     assert result.is_faithful
     assert result.p_value == result.chance == 1 / 21
