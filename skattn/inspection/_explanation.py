@@ -37,6 +37,41 @@ def named_subject(estimator: Any, X: Any, caller: str) -> Subject:
     return replace(subject, name_axis=cache(subject.name_axis))
 
 
+def names_along(
+    subject: Subject, streams: list[Stream], sizes: list[int]
+) -> list[list[Any]]:
+    """Name positions, stream by stream.
+
+    Parameters
+    ----------
+    subject : Subject
+        Who names them.
+    streams : list of Stream
+        Which positions.
+    sizes : list of int
+        How many of each there are, at most.
+
+    Returns
+    -------
+    names : list of list of str or of list of list of str
+        For each stream its names; of texts a list for each sample, all as long as the
+        longest, empty where padded.
+    """
+    found: list[list[Any]] = []
+    for stream, size in zip(streams, sizes, strict=True):
+        names: list[Any] | None = list(stream.names)
+        names = names or subject.name_axis(stream.part)
+        if not names:
+            numbered = [f"{stream.part} {number}" for number in range(size)]
+            found.append(numbered if size > 1 else [stream.part])
+        elif isinstance(names[0], list):
+            longest = max(map(len, names))
+            found.append([own + [""] * (longest - len(own)) for own in names])
+        else:
+            found.append(names[:size])
+    return found
+
+
 class Collected:
     """Relevance of the positions of all samples.
 

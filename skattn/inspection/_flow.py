@@ -44,8 +44,9 @@ def attention_flow(
 
     A maximum flow is computed for each input and each position that is read, through
     all weights of all layers: with `n` inputs that takes at least :math:`n^3` steps a
-    sample where a single token is read, and :math:`n^4` where all are. Prefer
-    `attention_rollout` for long inputs and many samples.
+    sample where a single token is read, and :math:`n^4` where all are. On a
+    core, two layers over 100 features take 0.1 seconds a sample; over 50 steps of a
+    series, all of which are read, 1.2 seconds. Prefer `attention_rollout` for more.
 
     Parameters
     ----------

@@ -12,7 +12,12 @@ from skattn.inspection._edges import (
     last_along_edges,
     roll_along_edges,
 )
-from skattn.inspection._explanation import Collected, explanation, named_subject
+from skattn.inspection._explanation import (
+    Collected,
+    explanation,
+    named_subject,
+    names_along,
+)
 from skattn.inspection._follow import (
     check_rollout,
     collect,
@@ -26,7 +31,7 @@ from skattn.inspection._follow import (
 )
 from skattn.inspection._objective import Objective
 from skattn.inspection._run import Subject, walk
-from skattn.inspection._streams import Paths, Shares
+from skattn.inspection._streams import Paths, Shares, Stream
 
 
 def attention_rollout(
@@ -86,12 +91,15 @@ def attention_rollout(
         - ``names`` of the positions; of texts and lists of graphs, a list for each
           sample;
         - ``axis``, what the positions are, such as ``"features"`` or ``"time"``;
-        - ``by_axis``, a dict of such results for all axes of the input, ``"edges"`` of
-          graphs in the order of ``Graph.edge_index``;
+        - ``by_axis``, a dict of such results for all axes of the input: ``"edges"`` of
+          graphs in the order of ``Graph.edge_index``, ``"covariates"`` beside channels,
+          the ``"features"`` that a net selects from;
         - ``method``, the name of this function.
 
-        With `per_query` also ``rollout`` (n_samples, n_queries, n_positions), the
-        positions that are read one by one.
+        Patches are spread evenly over their steps, and extra tokens are left out. With
+        `per_query` also ``rollout`` (n_samples, n_queries, n_positions), the positions
+        that are read one by one, and ``queries``, their names: of texts, a list for
+        each sample, empty where padded.
 
     Raises
     ------
@@ -131,7 +139,8 @@ def attention_rollout(
             )
         by_axis = roll_along_edges(subject, head_fusion, discard, residual)
         return explanation(by_axis, axis, "attention_rollout", name)
-    collected, apart = Collected(subject), Collected(subject)
+    collected = Collected(subject)
+    apart: dict[Stream, Collected] = {}
     for batch in walk(subject, with_gradient=True):
         paths = Paths(batch, subject)
         fused = [fused_heads(each, head_fusion, discard) for each in batch.records]
@@ -141,10 +150,17 @@ def attention_rollout(
         collect(collected, paths, batch, shares, start.weights)
         collect_beside(collected, paths, batch, fused)
         if per_query:
-            collect(apart, paths, batch, shares, None)
+            ends = np.cumsum(start.sizes)
+            for stream, end, size in zip(start.streams, ends, start.sizes, strict=True):
+                rows = slice(end - size, end)
+                part = {key: share[:, :, rows] for key, share in shares.items()}
+                of_stream = apart.setdefault(stream, Collected(subject))
+                collect(of_stream, paths, batch, part, None)
     result = explanation(collected.axes(), axis, "attention_rollout", name)
     if per_query:
-        result.rollout = apart.axes()[result.axis].importances
+        parts = [each.axes()[result.axis].importances for each in apart.values()]
+        names = names_along(subject, list(apart), [part.shape[1] for part in parts])
+        result.rollout, result.queries = _side_by_side(parts, names)
     return result
 
 
@@ -185,21 +201,7 @@ def gradient_rollout(
     Returns
     -------
     explanation : Bunch
-        With
-
-        - ``importances`` (n_samples, n_positions), in units of the score; zero where
-          padded. Of a node estimator, a scipy.sparse csr_array with a row for each
-          node asked about;
-        - ``importances_mean`` (n_positions,), the mean over the samples, where all
-          share the names;
-        - ``names`` of the positions; of texts and lists of graphs, a list for each
-          sample;
-        - ``axis``, what the positions are, such as ``"features"`` or ``"time"``;
-        - ``by_axis``, a dict of such results for all axes of the input, ``"edges"`` of
-          graphs in the order of ``Graph.edge_index``;
-        - ``method``, the name of this function.
-
-        Of a node estimator, this takes a backward pass for each node.
+        As `attention_rollout` gives it, with ``importances`` in units of the score.
 
     Raises
     ------
@@ -210,6 +212,11 @@ def gradient_rollout(
     ValueError
         If its architecture records no attention, there is no such axis, or no
         such target.
+
+    Notes
+    -----
+    Nodes of one graph share its layers: of a node estimator, each node that is asked
+    about takes a backward pass.
 
     References
     ----------
@@ -268,19 +275,7 @@ def last_attention(estimator: Any, X: Any = None, *, axis: str | None = None) ->
     Returns
     -------
     explanation : Bunch
-        With
-
-        - ``importances`` (n_samples, n_positions), mean weights; zero where padded. Of
-          a node estimator, a scipy.sparse csr_array with a row for each node asked
-          about;
-        - ``importances_mean`` (n_positions,), the mean over the samples, where all
-          share the names;
-        - ``names`` of the positions; of texts and lists of graphs, a list for each
-          sample;
-        - ``axis``, what the positions are, such as ``"features"`` or ``"time"``;
-        - ``by_axis``, a dict of such results for all axes of the input, ``"edges"`` of
-          graphs in the order of ``Graph.edge_index``;
-        - ``method``, the name of this function.
+        As `attention_rollout` gives it, with mean weights as ``importances``.
 
     Raises
     ------
@@ -322,6 +317,26 @@ def last_attention(estimator: Any, X: Any = None, *, axis: str | None = None) ->
         collect(collected, paths, batch, found, np.ones((len(batch.rows), 1)))
         collect_beside(collected, paths, batch, fused)
     return explanation(collected.axes(), axis, "last_attention", name)
+
+
+def _side_by_side(
+    parts: list[np.ndarray], names: list[list[Any]]
+) -> tuple[np.ndarray, list[Any]]:
+    """Join the rows of several streams, without what is padded in all samples."""
+    lengths = [
+        len(each[0]) if isinstance(each[0], list) else len(each) for each in names
+    ]
+    rows = [part[:, :length] for part, length in zip(parts, lengths, strict=True)]
+    joined = np.concatenate(rows, axis=1)
+    if not any(isinstance(each[0], list) for each in names):
+        return joined, [name for each in names for name in each]
+    owned = [
+        each if isinstance(each[0], list) else [each] * len(joined) for each in names
+    ]
+    return joined, [
+        [name for own in of_sample for name in own]
+        for of_sample in zip(*owned, strict=True)
+    ]
 
 
 def _is_graph(subject: Subject) -> bool:

@@ -235,6 +235,15 @@ def test_sides_of_a_pair_look_at_each_other_at_the_same_time():
         side = found.by_axis["other_tokens"]
         assert_allclose(side.importances[row, :m], beyond, atol=1e-6)
     assert found.axis == "tokens"
+    apart = attention_rollout(clf, PAIRS, residual=0.3, per_query=True)
+    n_own = max(len(text.split()) for text, _ in PAIRS)
+    for row, (text, other) in enumerate(PAIRS):
+        n, m = len(text.split()), len(other.split())
+        assert apart.queries[row][:n] == text.split()
+        assert apart.queries[row][n_own : n_own + m] == other.split()
+        rows = apart.rollout[row, :, :n]
+        assert_allclose(rows[:n], 0.3 * np.eye(n), atol=1e-6)
+        assert_allclose(rows[n_own : n_own + m], 0.7 * back[row, :m, :n], atol=1e-6)
     other = attention_rollout(clf, PAIRS, residual=0.3, axis="other_tokens")
     assert_array_equal(other.importances, side.importances)
 
@@ -290,6 +299,7 @@ def test_a_recurrent_decoder():
     found = attention_rollout(fitted, per_query=True)
     assert_allclose(found.importances, 0.5 * alpha.mean(axis=1), atol=1e-6)
     assert_allclose(found.rollout, 0.5 * alpha, atol=1e-6)
+    assert found.queries == ["2003-05", "2003-06", "2003-07"]
 
 
 @pytest.mark.filterwarnings("ignore:.*cut off:UserWarning")
