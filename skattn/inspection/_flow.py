@@ -18,8 +18,9 @@ from skattn.inspection._follow import (
     fused_heads,
     mixture,
 )
+from skattn.inspection._paths import Paths, Shares
 from skattn.inspection._run import walk
-from skattn.inspection._streams import Layout, Paths, Shares, Step, Stream
+from skattn.inspection._streams import Layout, Step, Stream
 
 # Capacities are whole numbers: a share of one is so many, and what nothing limits more.
 _ONE = 1 << 24

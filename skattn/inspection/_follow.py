@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from skattn.inspection._explanation import Collected
+from skattn.inspection._paths import Paths, Shares, add
 from skattn.inspection._run import Batch
-from skattn.inspection._streams import Paths, Shares, Step, Stream, add, fit
+from skattn.inspection._streams import Step, Stream, fit
 
 FUSIONS: dict[str, Callable[[Any], Any]] = {
     "mean": lambda heads: heads.mean(dim=2),

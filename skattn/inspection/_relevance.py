@@ -30,8 +30,9 @@ from skattn.inspection._follow import (
     weighted_heads,
 )
 from skattn.inspection._objective import Objective
+from skattn.inspection._paths import Paths, Shares
 from skattn.inspection._run import Subject, walk
-from skattn.inspection._streams import Paths, Shares, Stream
+from skattn.inspection._streams import Stream
 
 
 def attention_rollout(
