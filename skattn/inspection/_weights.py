@@ -74,7 +74,7 @@ class Weights:
     @cached_property
     def values(self) -> np.ndarray:
         """The weights: (k, heads, queries, keys) or (edges, heads)."""
-        return self.record.weights.detach().double().cpu().numpy()
+        return self.record.weights.detach().cpu().double().numpy()
 
     @cached_property
     def mask(self) -> np.ndarray:
