@@ -113,6 +113,28 @@ def test_a_true_ranking_is_faithful_and_its_reverse_is_not():
         assert sign * worse["explanation"] > sign * worse["random"]
 
 
+class First(Sum):
+    """Looks at the first of many columns, and a little at the second."""
+
+    def predict_proba(self, X):
+        p = 0.1 + 0.5 * X[:, 0] + 0.1 * X[:, 1]
+        return np.column_stack([1 - p, p])
+
+
+def test_a_shared_order_must_not_be_better_by_luck_alone():
+    # To hide the column second is better than most random orders of all samples, which
+    # no number of samples makes significant.
+    X = np.ones((30, 6))
+    params = {"perturb": "mean", "background": np.zeros((2, 6)), "random_state": 0}
+    lucky = faithfulness(First(), X, None, np.array([2, 0, 3, 0, 0, 0]), **params)
+    assert lucky.p_value < 0.001
+    assert lucky.chance > 1 / 11
+    assert not lucky.is_faithful
+    best = faithfulness(First(), X, None, np.array([3, 2, 0, 0, 0, 0]), **params)
+    assert best.chance == 1 / 11
+    assert best.is_faithful
+
+
 def test_alpha_decides():
     X, params = ones(n=4, random_state=0)
     p_value = faithfulness(Sum(), X, None, TRUTH, **params).p_value
