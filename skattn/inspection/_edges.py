@@ -21,6 +21,22 @@ from skattn.inspection._run import Batch, Subject, walk
 _ROWS_AT_ONCE = 1024
 
 
+def is_of_graphs(subject: Subject) -> bool:
+    """Tell whether layers attend along the edges of graphs that the user gave.
+
+    Parameters
+    ----------
+    subject : Subject
+        Any.
+
+    Returns
+    -------
+    is_of_graphs : bool
+        True for nodes and for lists of graphs; not for rows beside their neighbours.
+    """
+    return hasattr(subject.samples, "locate")
+
+
 class Links(NamedTuple):
     """What a layer looks at along edges.
 

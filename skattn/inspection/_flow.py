@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import maximum_flow
 from sklearn.utils import Bunch
 
+from skattn.inspection._edges import is_of_graphs
 from skattn.inspection._explanation import Collected, explanation, named_subject
 from skattn.inspection._follow import (
     check_rollout,
@@ -95,7 +96,7 @@ def attention_flow(
     check_rollout(head_fusion, residual, discard)
     subject = named_subject(estimator, X, "attention_flow")
     name = subject.estimator.architecture_.name
-    if hasattr(subject.samples, "locate"):
+    if is_of_graphs(subject):
         raise ValueError(
             f"The architecture {name!r} attends along the edges of graphs, through "
             "which attention_flow does not go. Use attention_rollout, which does."

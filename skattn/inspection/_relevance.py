@@ -9,6 +9,7 @@ from sklearn.utils import Bunch
 
 from skattn.inspection._edges import (
     gradients_along_edges,
+    is_of_graphs,
     last_along_edges,
     roll_along_edges,
 )
@@ -31,7 +32,7 @@ from skattn.inspection._follow import (
 )
 from skattn.inspection._objective import Objective
 from skattn.inspection._paths import Paths, Shares
-from skattn.inspection._run import Subject, walk
+from skattn.inspection._run import walk
 from skattn.inspection._streams import Stream
 
 
@@ -131,7 +132,7 @@ def attention_rollout(
     subject = named_subject(estimator, X, "attention_rollout")
     check_rollout(head_fusion, residual, discard)
     name = subject.estimator.architecture_.name
-    if _is_graph(subject):
+    if is_of_graphs(subject):
         if per_query:
             raise ValueError(
                 "per_query=True needs queries and keys of few positions, and the "
@@ -238,7 +239,7 @@ def gradient_rollout(
     subject = named_subject(estimator, X, "gradient_rollout")
     name = subject.estimator.architecture_.name
     objective = Objective(subject, target)
-    if _is_graph(subject):
+    if is_of_graphs(subject):
         by_axis = gradients_along_edges(subject, objective)
         return explanation(by_axis, axis, "gradient_rollout", name)
     collected = Collected(subject)
@@ -300,7 +301,7 @@ def last_attention(estimator: Any, X: Any = None, *, axis: str | None = None) ->
     """
     subject = named_subject(estimator, X, "last_attention")
     name = subject.estimator.architecture_.name
-    if _is_graph(subject):
+    if is_of_graphs(subject):
         by_axis = last_along_edges(subject)
         return explanation(by_axis, axis, "last_attention", name)
     collected = Collected(subject)
@@ -338,8 +339,3 @@ def _side_by_side(
         [name for own in of_sample for name in own]
         for of_sample in zip(*owned, strict=True)
     ]
-
-
-def _is_graph(subject: Subject) -> bool:
-    """Tell whether layers attend along edges of graphs that the user gave."""
-    return hasattr(subject.samples, "locate")

@@ -19,6 +19,7 @@ from skattn import (
     AttentionForecaster,
     AttentionRegressor,
     AttentionTagger,
+    AttentionTimeSeriesClassifier,
     AttentionTranslator,
     Graph,
     NodeClassifier,
@@ -952,6 +953,18 @@ def test_pipelines_are_walked_through():
     assert found.names == list("abcd")
     alone = attention_rollout(pipeline[-1], pipeline[:-1].transform(X))
     assert_array_equal(found.importances, alone.importances)
+
+
+def test_panels_are_explained_too():
+    X = np.random.default_rng(0).normal(size=(12, 2, 9))
+    y = np.array(["red", "blue"] * 6)
+    clf = AttentionTimeSeriesClassifier(SMALL, max_epochs=1, random_state=0).fit(X, y)
+    alone = clf.estimator_
+    for explain in (attention_rollout, attention_flow, last_attention):
+        found = explain(clf, X[:3])
+        assert (found.axis, found.importances.shape) == ("time", (3, 9))
+    found = gradient_rollout(clf, X[:3], target="red").importances
+    assert_array_equal(found, gradient_rollout(alone, X[:3], target="red").importances)
 
 
 def test_nothing_is_left_behind():
