@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from skattn.inspection._display import (
+    AttentionDisplay,
+    EntropyDisplay,
+    FaithfulnessDisplay,
+    HeadImportanceDisplay,
+)
 from skattn.inspection._faithfulness import (
     faithfulness,
 )
@@ -42,9 +48,13 @@ if TYPE_CHECKING:
     from skattn.inspection._history import AttentionHistory
 
 __all__ = [
+    "AttentionDisplay",
     "AttentionHistory",
     "AttentionRecord",
+    "EntropyDisplay",
+    "FaithfulnessDisplay",
     "Head",
+    "HeadImportanceDisplay",
     "Layer",
     "attention_distance",
     "attention_entropy",
