@@ -1,5 +1,6 @@
 """What needs a CUDA device: ``pytest -m cuda``."""
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -30,6 +31,16 @@ from skattn.architectures import (
     BidirectionalAttention,
     SelfAttention,
     TemporalAttention,
+)
+from skattn.inspection import (
+    attention_entropy,
+    attention_rollout,
+    gradient_rollout,
+    head_importance,
+    last_attention,
+    prune_heads,
+    value_weighted_attention,
+    value_zeroing,
 )
 
 pytestmark = [
@@ -186,6 +197,38 @@ def test_attention_is_recorded_on_the_cpu():
     record = record_attention(classifier().fit(X, y), X)[0]
     assert isinstance(record.weights, np.ndarray)
     assert_allclose(record.weights.sum(axis=-1), 1.0, atol=1e-5)
+
+
+@each_architecture
+def test_attention_is_followed_and_doubted_as_on_the_cpu(architecture):
+    X, y = table()
+    clf = classifier(architecture).fit(X, y)
+    there = copy.deepcopy(clf)
+    there.net_.module_.to("cpu")
+    there.net_.device = "cpu"
+    for explain in (attention_rollout, gradient_rollout, last_attention):
+        on_cuda, on_cpu = explain(clf, X), explain(there, X)
+        assert_allclose(on_cuda.importances, on_cpu.importances, atol=1e-4)
+    norms = value_weighted_attention(clf, X).records[-1].weights
+    assert_allclose(
+        norms, value_weighted_attention(there, X).records[-1].weights, atol=1e-4
+    )
+    changed = value_zeroing(clf, X).records[-1].weights
+    assert_allclose(changed, value_zeroing(there, X).records[-1].weights, atol=1e-4)
+    entropy = attention_entropy(clf, X).mean[0]
+    assert_allclose(entropy, attention_entropy(there, X).mean[0], atol=1e-4)
+    for method in ("ablate", "gradient", "permute"):
+        importance = head_importance(clf, X, y, method=method, random_state=0)
+        assert np.isfinite(importance.importances).all()
+
+
+def test_heads_are_taken_out():
+    X, y = table()
+    clf = classifier().fit(X, y)
+    pruned = prune_heads(clf, {"blocks.0": [1]})
+    assert next(pruned.net_.module_.parameters()).device.type == "cuda"
+    again = pickle.loads(pickle.dumps(pruned))
+    assert_allclose(again.predict_proba(X), pruned.predict_proba(X), atol=1e-6)
 
 
 def test_pickles_stay_on_their_device_and_train_on():
