@@ -138,7 +138,9 @@ def main() -> None:
     """Measure what is missing, and print the table."""
     parser = options(__doc__, seeds=5)
     parser.add_argument("--data", nargs="+", default=list(DATA), choices=DATA)
-    parser.add_argument("--methods", nargs="+", default=["gradient"], metavar="METHOD")
+    parser.add_argument(
+        "--methods", nargs="+", default=["gradient", "rollout", "raw"], metavar="METHOD"
+    )
     args = parser.parse_args()
     use_threads(args.threads)
     results = Results("selector", KEY, args.force)

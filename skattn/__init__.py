@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from skattn._search import search_space as search_space
     from skattn._tagger import AttentionTagger as AttentionTagger
     from skattn._translator import AttentionTranslator as AttentionTranslator
+    from skattn.inspection import AttentionSelector as AttentionSelector
     from skattn.inspection import record_attention as record_attention
 
     __version__: str
@@ -55,6 +56,7 @@ _PUBLIC = {
     "AttentionClassifier": "_classifier",
     "AttentionForecaster": "_forecaster",
     "AttentionRegressor": "_regressor",
+    "AttentionSelector": "inspection",
     "AttentionTagger": "_tagger",
     "AttentionTimeSeriesClassifier": "_panel",
     "AttentionTimeSeriesRegressor": "_panel",

@@ -29,6 +29,7 @@ from skattn.inspection._relevance import (
     gradient_rollout,
     last_attention,
 )
+from skattn.inspection._selector import AttentionSelector
 from skattn.inspection._statistics import (
     attention_distance,
     attention_entropy,
@@ -51,6 +52,7 @@ __all__ = [
     "AttentionDisplay",
     "AttentionHistory",
     "AttentionRecord",
+    "AttentionSelector",
     "EntropyDisplay",
     "FaithfulnessDisplay",
     "Head",

@@ -39,7 +39,12 @@ _METHODS: dict[str, Callable[..., Bunch]] = {
 # Of the default estimator. One layer, in which nothing but the read-out attends, takes
 # time in proportion to the columns; width finds columns that matter together.
 _ARCHITECTURE = {"d_model": 64, "num_heads": 8, "num_layers": 1, "d_ff": 64}
-_TRAINING = {"max_epochs": 10, "lr": 4e-3, "weight_decay": 1.0, "early_stopping": False}
+_TRAINING: dict[str, Any] = {
+    "max_epochs": 10,
+    "lr": 4e-3,
+    "weight_decay": 1.0,
+    "early_stopping": False,
+}
 
 # Challengers that the best columns meet at a time, and how many these are where
 # neither max_features nor threshold say.
@@ -47,7 +52,7 @@ _GROUP = 20
 _FEW = 10
 
 # Nets of the columns that are left in the end.
-_N_LAST = 3
+_N_LAST = 5
 
 _ALPHA = 0.05
 
@@ -258,13 +263,14 @@ class AttentionSelector(MetaEstimatorMixin, SelectorMixin, BaseEstimator):
         return X, y
 
     def _wanted(self, X: Any) -> int | None:
-        wanted = self.max_features
+        wanted: Any = self.max_features
         if callable(wanted):
             wanted = wanted(X)
         if wanted is None:
             return None
         n_columns = self.n_features_in_
-        if not isinstance(wanted, Integral) or not 1 <= wanted <= n_columns:
+        is_count = isinstance(wanted, Integral)
+        if not is_count or not 1 <= wanted <= n_columns:
             raise ValueError(
                 f"max_features={wanted!r} must be an integer from 1 to {n_columns}, as "
                 f"X has {n_columns} columns. Choose a smaller one, or None for those "
@@ -284,7 +290,8 @@ class AttentionSelector(MetaEstimatorMixin, SelectorMixin, BaseEstimator):
         factor, _, reference = threshold.rpartition("*")
         try:
             scale = float(factor) if factor else 1.0
-            function = {"mean": np.mean, "median": np.median}[reference.strip()]
+            functions = {"mean": np.mean, "median": np.median}
+            function: Any = functions[reference.strip()]
         except (KeyError, ValueError):
             raise ValueError(
                 f"threshold={threshold!r} must be a number, 'mean', 'median', or a "

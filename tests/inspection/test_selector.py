@@ -21,8 +21,8 @@ from skattn.inspection import attention_rollout, gradient_rollout, last_attentio
 
 def small(**params):
     """Make a net that is quick to fit."""
-    params = {"max_epochs": 15, "lr": 1e-2, "linear_skip": False} | params
-    clf = AttentionClassifier(**params)
+    params = {"max_epochs": 15, "lr": 1e-2, "weight_decay": 1.0} | params
+    clf = AttentionClassifier(**{"linear_skip": False} | params)
     return clf.set_params(architecture__d_model=16, architecture__num_layers=1)
 
 
