@@ -29,6 +29,7 @@ from skattn.inspection._relevance import (
     gradient_rollout,
     last_attention,
 )
+from skattn.inspection._sanity import attention_sanity_check
 from skattn.inspection._selector import AttentionSelector
 from skattn.inspection._statistics import (
     attention_distance,
@@ -62,6 +63,7 @@ __all__ = [
     "attention_entropy",
     "attention_flow",
     "attention_rollout",
+    "attention_sanity_check",
     "attention_sinks",
     "attention_transfer",
     "attention_weights",
