@@ -195,6 +195,27 @@ keys=5)]
             f"aggregate={aggregate!r} must be None, 'mean', 'max' or 'min'."
         )
     subject = subject_of(estimator, X, "attention_weights")
+    records = weights_of(subject, layers, heads, aggregate)
+    return Bunch(records=records, layers=[record.layer for record in records])
+
+
+def weights_of(
+    subject: Subject, layers: Any = None, heads: Any = None, aggregate: Any = None
+) -> list[AttentionRecord]:
+    """Record weights; see `attention_weights`.
+
+    Parameters
+    ----------
+    subject : Subject
+        Net and samples.
+    layers, heads, aggregate : object
+        As there.
+
+    Returns
+    -------
+    records : list of AttentionRecord
+        In the order of computation.
+    """
     chosen: list[int] = []
     collected: list[list[_Part]] = []
     for batch in walk(subject):
@@ -214,8 +235,7 @@ keys=5)]
             # A record holds the tensors of its batch; one is enough to tell of all.
             told = None if parts else record
             parts.append(_Part(batch.rows, part, mask, place, told))
-    records = [_assemble(parts, subject) for parts in collected]
-    return Bunch(records=records, layers=[record.layer for record in records])
+    return [_assemble(parts, subject) for parts in collected]
 
 
 def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:

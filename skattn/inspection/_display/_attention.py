@@ -24,7 +24,7 @@ from skattn.inspection._heads import _is_forecaster
 from skattn.inspection._record import (
     AttentionRecord,
     _chosen_layers,
-    attention_weights,
+    weights_of,
 )
 from skattn.inspection._run import Subject, last_step, subject_of
 
@@ -225,10 +225,9 @@ default=None
             node = str(np.asarray(X).ravel()[0])
         elif X is not None and not _is_forecaster(last):
             X, sample = _row(X, sample), 0
-        records = attention_weights(estimator, X).records
         subject = subject_of(estimator, X, "AttentionDisplay.from_estimator")
         display = cls(
-            _with_nodes(records, subject),
+            _with_nodes(weights_of(subject), subject),
             kind=kind,
             sample=sample,
             layer=layer,
