@@ -23,6 +23,7 @@ import panels
 import pruning
 import recording_memory
 import recording_speed
+import selector
 import sst2
 import tables
 import transformer_xl
@@ -51,6 +52,7 @@ TITLES = {
     "wnut17": ("WNUT-17, new entities", wnut17),
     "multi30k": ("Multi30k, German to English, the test part of 2016", multi30k),
     "pruning": ("Attention with heads taken out", pruning),
+    "selector": ("Ten of 200 columns", selector),
     "transformer_xl": ("Transformer-XL, characters of SST-2", transformer_xl),
 }
 
