@@ -153,7 +153,7 @@ def attention_sanity_check(
           clones;
         - ``prediction_change``: how far their predictions are from those of the
           clones: the mean total variation of the probabilities, or, for numbers, the
-          mean distance in standard deviations of the clones' predictions;
+          mean distance in standard deviations of the held-out numbers;
         - ``p_value``, ``passed``: of the test;
         - ``meaning``: what that says;
 

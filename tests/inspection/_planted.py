@@ -100,7 +100,7 @@ def texts(n: int, seed: int = 0) -> Planted:
 
 
 def graphs(n: int, n_nodes: int = 12, seed: int = 0) -> Planted:
-    """Draw a graph for each sample, some of whose nodes are markers."""
+    """Draw a graph for each sample; nodes that are no markers have a kind as well."""
     rng = np.random.default_rng(seed)
     X, markers = [], []
     for _ in range(n):
@@ -108,7 +108,7 @@ def graphs(n: int, n_nodes: int = 12, seed: int = 0) -> Planted:
         source = (np.arange(n_nodes) + rng.integers(1, n_nodes, (2, n_nodes))) % n_nodes
         target = np.tile(np.arange(n_nodes), 2)
         edges = np.unique(np.stack([source.ravel(), target]), axis=1)
-        X.append(Graph(edges, _types(rng, each, n_nodes), directed=True))
+        X.append(Graph(edges, _features(rng, each, n_nodes), directed=True))
         markers.append(each)
     return _planted(X, markers)
 
@@ -120,7 +120,7 @@ def stars(n: int, n_leaves: int = 12, seed: int = 0) -> tuple[Graph, Planted]:
     """
     rng = np.random.default_rng(seed)
     markers = [_draw_markers(rng, n_leaves) for _ in range(n)]
-    leaves = np.vstack([_types(rng, each, n_leaves) for each in markers])
+    leaves = np.vstack([_features(rng, each, n_leaves) for each in markers])
     edges = np.stack([n + np.arange(len(leaves)), np.repeat(np.arange(n), n_leaves)])
     hubs = np.zeros((n, leaves.shape[1]))
     graph = Graph(edges, np.vstack([hubs, leaves]), directed=True)
@@ -134,11 +134,12 @@ def stars(n: int, n_leaves: int = 12, seed: int = 0) -> tuple[Graph, Planted]:
     )
 
 
-def _types(rng: np.random.Generator, markers: _Markers, n_nodes: int) -> np.ndarray:
-    """Give nodes a type each, of which the first three are those of markers."""
-    types = rng.integers(N_KINDS, 8, size=n_nodes)
-    types[markers.places] = markers.kinds
-    return np.eye(8)[types]
+def _features(rng: np.random.Generator, markers: _Markers, n_nodes: int) -> np.ndarray:
+    """Give every node a kind, and a feature that tells markers from the others."""
+    kinds = rng.integers(N_KINDS, size=n_nodes)
+    kinds[markers.places] = markers.kinds
+    is_marker = np.isin(np.arange(n_nodes), markers.places)
+    return np.column_stack([np.eye(N_KINDS)[kinds], is_marker])
 
 
 def _planted(X: Any, markers: list[_Markers]) -> Planted:

@@ -9,7 +9,13 @@ from _planted import WIDTH, graphs, precision, series, stars, table, texts
 from scipy import sparse
 
 from skattn import AttentionClassifier, NodeClassifier
-from skattn.architectures import GAT, GATv2, PatchTST, SelfAttention, Transformer
+from skattn.architectures import (
+    GATv2,
+    GraphTransformer,
+    PatchTST,
+    SelfAttention,
+    Transformer,
+)
 from skattn.inspection import (
     attention_rollout,
     gradient_rollout,
@@ -47,7 +53,8 @@ def problem(kind, seed):
         net = GATv2(num_heads=4, num_layers=1)
         return AttentionClassifier(net, lr=1e-2, **OPTIONS), graphs(600, seed=seed)
     graph, data = stars(700 + N_TEST, seed=seed)
-    clf = NodeClassifier(GAT(num_heads=4, num_layers=1), graph=graph, lr=1e-2)
+    net = GraphTransformer(d_model=32, num_layers=1)
+    clf = NodeClassifier(net, graph=graph, lr=1e-2)
     return clf.set_params(**{**OPTIONS, "max_epochs": 150}), data
 
 
