@@ -14,10 +14,11 @@ from sklearn.metrics import check_scoring
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, _safe_indexing, check_random_state
 
+from skattn.inspection._changes import permuted_weights
 from skattn.inspection._run import last_step
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
 
     from skattn.nn import Recorded
 
@@ -398,19 +399,19 @@ def _permuted(head: Head, seed: int) -> Callable[[Recorded], Tensor | None]:
 
     generator = torch.Generator().manual_seed(seed)
     return _changed(
-        head, lambda recorded, rows: _deal(recorded, rows, generator), least=2
+        head, lambda recorded, rows: permuted_weights(recorded, generator, rows)
     )
 
 
 def _changed(
-    head: Head, change: Callable[[Recorded, slice], Tensor], least: int = 1
+    head: Head, change: Callable[[Recorded, slice], Tensor]
 ) -> Callable[[Recorded], Tensor | None]:
     """Make a receiver that changes one head, in all groups."""
 
     def receive(recorded: Recorded) -> Tensor | None:
         n_heads = recorded.weights.shape[1] // recorded.groups
         is_meant = (recorded.layer, recorded.kind) == (head.layer, head.kind)
-        if not is_meant or head.head >= n_heads or recorded.weights.shape[-1] < least:
+        if not is_meant or head.head >= n_heads:
             return None
         rows = slice(head.head, None, n_heads)
         weights = recorded.weights.clone()
@@ -418,28 +419,6 @@ def _changed(
         return weights
 
     return receive
-
-
-def _deal(recorded: Recorded, rows: slice, generator: Generator) -> Tensor:
-    """Permute the weights of each query among the keys that it may attend to."""
-    import torch
-
-    weights = recorded.weights[:, rows]
-    noise = torch.rand(weights.shape, generator=generator).to(weights.device)
-    if recorded.edge_index is not None:  # (edges, 1)
-        target = recorded.edge_index[1]
-        drawn = noise[:, 0].argsort()
-        drawn = drawn[target[drawn].argsort(stable=True)]
-        dealt = torch.empty_like(weights)
-        dealt[target.argsort(stable=True)] = weights[drawn]
-        return dealt
-    hidden = torch.zeros_like(weights, dtype=torch.bool)
-    if recorded.mask is not None:
-        mask = recorded.mask
-        hidden = ~(mask if mask.shape[1] == 1 else mask[:, rows]).expand_as(weights)
-    places = hidden.int().argsort(dim=-1, stable=True)  # those it may see come first
-    drawn = noise.masked_fill(hidden, 2.0).argsort(dim=-1)
-    return torch.empty_like(weights).scatter(-1, places, weights.gather(-1, drawn))
 
 
 def _by_gradient(

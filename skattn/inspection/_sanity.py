@@ -26,6 +26,8 @@ from sklearn.utils import (
 )
 from sklearn.utils.validation import _num_samples
 
+from skattn.inspection._changes import permuted_weights, uniform_weights
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -351,7 +353,7 @@ class _Trial:
         if name == "seeds":
             return models
         if name == "uniform":
-            return self.fit(lambda: _uniform)
+            return self.fit(lambda: uniform_weights)
         if name == "shuffled":
             return self.fit(shuffled=True)
         made = []
@@ -478,45 +480,12 @@ class _Trial:
         return float(np.mean(variations))
 
 
-def _uniform(recorded: Recorded) -> Tensor:
-    """Give each key that a query may attend to the mean of its weights."""
-    import torch
-
-    weights = recorded.weights
-    if recorded.edge_index is None:
-        if recorded.mask is None:
-            return weights.mean(dim=-1, keepdim=True).expand_as(weights)
-        mask = recorded.mask.expand_as(weights)
-        n_keys = mask.sum(dim=-1, keepdim=True).clamp(min=1)
-        return weights.sum(dim=-1, keepdim=True) / n_keys * mask
-    target = recorded.edge_index[1]
-    n_keys = torch.bincount(target).clamp(min=1)[:, None]  # (targets, 1)
-    totals = weights.new_zeros(len(n_keys), weights.shape[1])
-    return (totals.index_add(0, target, weights) / n_keys)[target]
-
-
 def _permuting(seed: int) -> Receiver:
     """Make a receiver that permutes weights among the keys of each query."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-
-    def permute(recorded: Recorded) -> Tensor:
-        weights = recorded.weights
-        drawn = torch.rand(weights.shape, generator=generator, dtype=torch.float64)
-        drawn = drawn.to(weights.device)
-        if recorded.edge_index is not None:
-            axis, hidden = 0, recorded.edge_index[1][:, None].expand_as(weights)
-        elif recorded.mask is None:
-            axis, hidden = -1, torch.zeros_like(weights, dtype=torch.int64)
-        else:
-            axis, hidden = -1, (~recorded.mask).expand_as(weights).long()
-        # Groups stay in their order, and within them places are drawn.
-        order = (hidden + drawn).argsort(dim=axis)
-        places = hidden.argsort(dim=axis, stable=True)
-        return weights.scatter(axis, places, weights.gather(axis, order))
-
-    return permute
+    return partial(permuted_weights, generator=generator)
 
 
 def _receiving(

@@ -45,7 +45,7 @@ from skattn.architectures import (
     Transformer,
 )
 from skattn.inspection import Head, head_importance, prune_heads
-from skattn.inspection._heads import _deal
+from skattn.inspection._changes import permuted_weights
 from skattn.nn import MultiheadAttention, Recorded, recording
 from skattn.testing._build import build, run
 from skattn.testing._cases import cases_of
@@ -174,7 +174,7 @@ def test_permuted_weights_stay_among_what_a_query_may_see():
     weights = weights * mask
     recorded = Recorded(weights, "0", "self", "time", "time", mask=mask, groups=2)
     rows = slice(1, None, 2)
-    dealt = _deal(recorded, rows, generator)
+    dealt = permuted_weights(recorded, generator, rows)
     assert dealt.shape == (2, 2, 3, 6)
     assert not dealt[~mask.expand_as(dealt)].any()
     assert_array_equal(dealt.sort(dim=-1).values, weights[:, rows].sort(dim=-1).values)
@@ -187,7 +187,7 @@ def test_permuted_weights_of_edges_stay_with_their_target():
     weights = torch.arange(8.0)[:, None].repeat(1, 2)
     edge_index = torch.stack([torch.arange(8), target])
     recorded = Recorded(weights, "0", "edge", "nodes", "nodes", edge_index=edge_index)
-    dealt = _deal(recorded, slice(0, None, 2), generator)[:, 0]
+    dealt = permuted_weights(recorded, generator, slice(0, None, 2))[:, 0]
     assert dealt.tolist() != weights[:, 0].tolist()
     for each in range(3):
         there = target == each
@@ -201,6 +201,17 @@ def test_permutation_redoes_what_a_query_looks_at(fitted):
     )
     assert (found.importances_std > 0).all()
     assert (found.importances_mean > 0).any()
+
+
+def test_permutation_of_the_only_head_along_edges():
+    graph, y = small_graph()
+    ids = np.arange(24)
+    single = GAT(hidden_size=4, num_heads=1, output_heads=1)
+    nodes = NodeClassifier(graph=graph, architecture=single, **OPTIONS).fit(ids, y)
+    found = head_importance(
+        nodes, ids, y, method="permute", scoring="neg_log_loss", random_state=0
+    )
+    assert (found.importances != 0).all()
 
 
 # Gradients

@@ -27,12 +27,12 @@ from skattn import (
 )
 from skattn.architectures import GATv2, SelfAttention
 from skattn.inspection import attention_sanity_check, last_attention
+from skattn.inspection._changes import uniform_weights
 from skattn.inspection._sanity import (
     _agreement,
     _p_value,
     _permuting,
     _standard_ranks,
-    _uniform,
 )
 from skattn.nn import Recorded, recording
 
@@ -266,17 +266,17 @@ def test_explanations():
 
 def test_uniform_weights():
     weights = attend()
-    assert_allclose(_uniform(recorded(weights)), 1 / 5, rtol=1e-6)
+    assert_allclose(uniform_weights(recorded(weights)), 1 / 5, rtol=1e-6)
     mask = torch.tensor([True, True, False, True, False])[None, None, None]
     weights = weights * mask / (weights * mask).sum(dim=-1, keepdim=True)
     expected = np.broadcast_to([1 / 3, 1 / 3, 0, 1 / 3, 0], weights.shape)
-    assert_allclose(_uniform(recorded(weights, mask=mask)), expected, rtol=1e-6)
+    assert_allclose(uniform_weights(recorded(weights, mask=mask)), expected, rtol=1e-6)
 
 
 def test_uniform_weights_of_edges():
     edge_index = torch.tensor([[1, 2, 3, 0], [0, 0, 0, 2]])
     weights = torch.tensor([[0.5], [0.3], [0.2], [1.0]])
-    found = _uniform(recorded(weights, edge_index=edge_index))
+    found = uniform_weights(recorded(weights, edge_index=edge_index))
     assert_allclose(found[:, 0], [1 / 3, 1 / 3, 1 / 3, 1], rtol=1e-6)
 
 
@@ -310,7 +310,7 @@ def test_permuted_weights_of_edges_stay_at_their_node():
     assert len(seen) > 10
 
 
-@pytest.mark.parametrize("change", [_uniform, _permuting(0)])
+@pytest.mark.parametrize("change", [uniform_weights, _permuting(0)])
 def test_changed_weights_change_predictions(change):
     X, y = noise(60)
     clf = classifier(max_epochs=20, lr=1e-2, random_state=0).fit(X, y)
