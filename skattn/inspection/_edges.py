@@ -13,8 +13,9 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import Bunch
 
-from skattn.inspection._follow import FUSIONS, owed_to
+from skattn.inspection._follow import owed_to
 from skattn.inspection._objective import Objective
+from skattn.inspection._record import FUSIONS
 from skattn.inspection._run import Batch, Subject, walk
 
 # Nodes that are asked about at once.
@@ -382,7 +383,7 @@ def roll_along_edges(
 
 def _joined(weights: Any, head_fusion: str = "mean") -> np.ndarray:
     heads = weights.detach()[:, None]  # (edges, 1, heads)
-    return FUSIONS[head_fusion](heads)[:, 0].double().cpu().numpy()
+    return FUSIONS[head_fusion](heads)[:, 0].cpu().double().numpy()
 
 
 def gradients_along_edges(subject: Subject, objective: Objective) -> dict[str, Bunch]:

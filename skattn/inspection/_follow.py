@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -10,14 +10,9 @@ import numpy as np
 
 from skattn.inspection._explanation import Collected
 from skattn.inspection._paths import Paths, Shares, add
+from skattn.inspection._record import FUSIONS
 from skattn.inspection._run import Batch
 from skattn.inspection._streams import Step, Stream, fit
-
-FUSIONS: dict[str, Callable[[Any], Any]] = {
-    "mean": lambda heads: heads.mean(dim=2),
-    "max": lambda heads: heads.amax(dim=2),
-    "min": lambda heads: heads.amin(dim=2),
-}
 
 
 def check_rollout(head_fusion: str, residual: float, discard: float) -> None:
@@ -78,7 +73,7 @@ def fused_heads(record: Any, head_fusion: str, discard: float) -> np.ndarray:
         Rows that sum to one, or to zero where a query has no key.
     """
     heads = record.weights.detach().unflatten(1, (record.groups, -1))
-    fused = FUSIONS[head_fusion](heads).double().cpu().numpy()
+    fused = FUSIONS[head_fusion](heads).cpu().double().numpy()
     if discard:
         fused = np.where(_is_small(fused, record.mask, discard), 0.0, fused)
     total = fused.sum(axis=-1, keepdims=True)
@@ -169,7 +164,7 @@ def weighted_heads(record: Any, gradient: Any, has_sign: bool) -> np.ndarray:
         Never negative.
     """
     heads = owed_to(record, gradient, has_sign).unflatten(1, (record.groups, -1))
-    return heads.mean(dim=2).double().cpu().numpy()
+    return heads.mean(dim=2).cpu().double().numpy()
 
 
 def relevance_of(paths: Paths, start: Shares, weighted: Sequence[np.ndarray]) -> Shares:

@@ -542,7 +542,7 @@ def _gates(
             for part, step in zip(follow(losses.sum()), steps, strict=True)
         ]
     return [
-        ((step.layer, step.kind), part.double().cpu().numpy())
+        ((step.layer, step.kind), part.cpu().double().numpy())
         for step, part in zip(steps, joined, strict=True)
     ]
 

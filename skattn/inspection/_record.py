@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from skattn.inspection._run import Subject, subject_of, walk
+
+# How heads (samples, groups, heads, ...) are joined, those of each group apart.
+FUSIONS: dict[str, Callable[[Any], Any]] = {
+    "mean": lambda heads: heads.mean(dim=2),
+    "max": lambda heads: heads.amax(dim=2),
+    "min": lambda heads: heads.amin(dim=2),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,9 +168,10 @@ def attention_weights(
         Which records: names of layers, as in ``layers`` of the result, or positions in
         the order of computation, the last one -1. All by default.
     heads : int or sequence of int, optional
-        Which heads. All by default.
+        Which heads, where they belong to groups of each group. All by default.
     aggregate : {"mean", "max", "min"}, optional
-        How the heads that are kept are joined into one. By default they are not.
+        How the heads that are kept are joined into one, or into one of each group. By
+        default they are not.
 
     Returns
     -------
@@ -190,7 +199,7 @@ def attention_weights(
     [AttentionRecord(layer='blocks.1', kind='self', samples=10, heads=1, queries=1, \
 keys=5)]
     """
-    if aggregate is not None and aggregate not in _AGGREGATES:
+    if aggregate is not None and aggregate not in FUSIONS:
         raise ValueError(
             f"aggregate={aggregate!r} must be None, 'mean', 'max' or 'min'."
         )
@@ -224,10 +233,11 @@ def weights_of(
             collected = [[] for _ in chosen]
         for parts, number in zip(collected, chosen, strict=True):
             record = batch.records[number]
-            weights = _chosen_heads(record, heads)
+            weights, mask = _chosen_heads(record, heads)
             if aggregate is not None:
-                weights = _AGGREGATES[aggregate](weights)
-            mask = None if record.mask is None else record.mask.cpu().numpy()
+                weights = FUSIONS[aggregate](_apart(weights, record.groups))
+                mask = joined_mask(mask, record.groups)
+            mask = None if mask is None else mask.cpu().numpy()
             place = None
             if record.edge_index is not None:
                 place = batch.place_of(record)
@@ -275,18 +285,11 @@ def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
     return attention_weights(estimator, X).records
 
 
-_AGGREGATES: dict[str, Callable[[Any], Any]] = {
-    "mean": lambda weights: weights.mean(dim=1, keepdim=True),
-    "max": lambda weights: weights.amax(dim=1, keepdim=True),
-    "min": lambda weights: weights.amin(dim=1, keepdim=True),
-}
-
-
 def _chosen_layers(records: list[Any], layers: Any) -> list[int]:
     """Turn names and positions of layers into positions."""
     if layers is None:
         return list(range(len(records)))
-    wanted = [layers] if isinstance(layers, (str, int)) else list(layers)
+    wanted = [layers] if isinstance(layers, (str, Integral)) else list(layers)
     chosen: list[int] = []
     for layer in wanted:
         if isinstance(layer, str):
@@ -303,18 +306,56 @@ def _chosen_layers(records: list[Any], layers: Any) -> list[int]:
     return sorted(set(chosen))
 
 
-def _chosen_heads(record: Any, heads: Any) -> Any:
+def _chosen_heads(record: Any, heads: Any) -> tuple[Any, Any]:
+    """Give the weights of some heads of each group, and their mask."""
     if heads is None:
-        return record.weights
-    wanted = [heads] if isinstance(heads, (int, np.integer)) else list(heads)
-    n_heads = record.weights.shape[1]
+        return record.weights, record.mask
+    wanted = [heads] if isinstance(heads, Integral) else list(heads)
+    n_heads = record.weights.shape[1] // record.groups
     wrong = [head for head in wanted if not -n_heads <= head < n_heads]
     if wrong:
         raise ValueError(
             f"Layer {record.layer!r} has no head {wrong[0]}: its {n_heads} heads are "
             f"numbered from 0 to {n_heads - 1}."
         )
-    return record.weights[:, wanted]
+    if not wanted:
+        raise ValueError(
+            "heads is empty: name some of the heads, or leave heads=None for all."
+        )
+    at = [
+        group * n_heads + head % n_heads
+        for group in range(record.groups)
+        for head in wanted
+    ]
+    mask = record.mask
+    if mask is not None and mask.shape[1] > 1:
+        mask = mask[:, at]
+    return record.weights[:, at], mask
+
+
+def _apart(heads: Any, groups: int) -> Any:
+    """Part (samples, groups * heads, ...) into (samples, groups, heads, ...)."""
+    return heads.unflatten(1, (groups, -1))
+
+
+def joined_mask(mask: Any, groups: int) -> Any:
+    """Tell which keys a query may attend to in any head of a group.
+
+    Parameters
+    ----------
+    mask : Tensor of bool of shape (batch, groups * heads or 1, ...), or None
+        Of a record.
+    groups : int
+        Of its heads.
+
+    Returns
+    -------
+    mask : Tensor of bool of shape (batch, groups or 1, ...), or None
+        With the heads of each group joined.
+    """
+    if mask is None or mask.shape[1] == 1:
+        return mask
+    return _apart(mask, groups).any(dim=2)
 
 
 class _Part(NamedTuple):

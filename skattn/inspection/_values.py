@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.utils import Bunch
 
-from skattn.inspection._record import _assemble, _chosen_layers, _Part
+from skattn.inspection._record import _assemble, _chosen_layers, _Part, joined_mask
 from skattn.inspection._run import Batch, subject_of, walk
 from skattn.inspection._weights import Layer
 
@@ -82,9 +82,12 @@ def value_weighted_attention(
             if record.values is None:
                 _leave_out(record, layers, skipped, "value_weighted_attention")
                 continue
-            for parts, norms in zip((apart, joint), _norms(record), strict=True):
-                part = _part(batch, replace(record, normalised=False), norms)
-                parts.setdefault(number, []).append(part)
+            record = replace(record, normalised=False)
+            together = replace(record, mask=joined_mask(record.mask, record.groups))
+            for parts, each, norms in zip(
+                (apart, joint), (record, together), _norms(record), strict=True
+            ):
+                parts.setdefault(number, []).append(_part(batch, each, norms))
     _check_left(apart, skipped, subject.estimator, "value_weighted_attention")
     records = [_assemble(parts, subject) for parts in apart.values()]
     return Bunch(
@@ -340,11 +343,13 @@ def _shared_out(mixing: Tensor, alpha: Tensor) -> Tensor:
 
 def _mixed(step: Recorded, mixing: Tensor) -> Recorded:
     """Write a step with one head for each group of its heads."""
-    mask = step.mask
-    if mask is not None and mask.shape[1] > 1:
-        mask = mask.unflatten(1, (step.groups, -1)).any(dim=2)
     return replace(
-        step, weights=mixing, mask=mask, values=None, output=None, normalised=True
+        step,
+        weights=mixing,
+        mask=joined_mask(step.mask, step.groups),
+        values=None,
+        output=None,
+        normalised=True,
     )
 
 

@@ -595,9 +595,29 @@ def test_layers_and_heads_are_chosen_and_joined():
     assert_array_equal(named.weights[:, 0], first.weights.max(axis=1))
 
 
+@pytest.mark.parametrize("lengths", [[12] * 6, [12, 9, 7, 12, 5, 8]])
+def test_heads_of_groups_are_chosen_and_joined_in_each_group(lengths):
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(2, length)) for length in lengths]
+    net = PatchTST(8, num_heads=2, num_layers=1, patch_length=4, stride=4)
+    clf = classifier(net).fit(X, [0, 1] * 3)
+    (whole,) = record_attention(clf, X)
+    assert (whole.groups, whole.weights.shape[1]) == (2, 4)
+    (chosen,) = attention_weights(clf, X, heads=1).records
+    assert_array_equal(chosen.weights, whole.weights[:, [1, 3]])
+    (joined,) = attention_weights(clf, X, aggregate="max").records
+    by_group = np.stack([whole.weights[:, :2], whole.weights[:, 2:]], axis=1)
+    assert_array_equal(joined.weights, by_group.max(axis=2))
+    for record in (chosen, joined):
+        assert record.groups == record.weights.shape[1] == 2
+        if record.mask is not None:
+            np.broadcast_to(record.mask, record.weights.shape)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"heads": []}, "heads is empty: name some of the heads"),
         ({"layers": "blocks.7"}, "no layer 'blocks.7': .* recorded 'blocks.0', 'bl"),
         ({"layers": 5}, "There is no layer 5"),
         ({"heads": 9}, "has no head 9: its 2 heads are numbered from 0 to 1"),

@@ -126,6 +126,16 @@ def test_norms_of_heads_of_several_channels():
     assert_allclose(result.joint[0].weights, together, rtol=1e-5)
 
 
+def test_a_mask_of_heads_goes_with_the_norms_of_all():
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(2, length)) for length in (12, 9, 7, 12)]
+    net = PatchTST(8, num_heads=2, num_layers=1, patch_length=4, stride=4)
+    clf = classifier(net).fit(X, [0, 1, 0, 1])
+    result = value_weighted_attention(clf, X)
+    for record in (*result.records, *result.joint):
+        np.broadcast_to(record.mask, record.weights.shape)
+
+
 def graphs(n=4):
     rng = np.random.default_rng(0)
     edges = np.array([[0, 1, 2, 3, 0, 2], [1, 2, 3, 0, 2, 1]])
