@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, _safe_indexing, check_random_state
 
 from skattn.inspection._changes import permuted_weights
-from skattn.inspection._run import last_step
+from skattn.inspection._run import is_forecaster, last_step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -157,7 +157,7 @@ def head_importance(
         heads, importances = _by_gradient(estimator, X, y, n_repeats, random)
     else:
         score = _scorer(estimator, attending, scoring)
-        if not _is_forecaster(attending):
+        if not is_forecaster(attending):
             X = _separate(attending, X)
         permuted = method == "permute"
         measure = _by_permutation if permuted else _by_ablation
@@ -272,17 +272,13 @@ def _attending(estimator: Any, caller: str) -> Any:
     return estimator
 
 
-def _is_forecaster(estimator: Any) -> bool:
-    return hasattr(type(estimator), "cutoff")
-
-
 def _is_panel(estimator: Any) -> bool:
     return hasattr(estimator, "_as_arrays")
 
 
 def _scorer(estimator: Any, attending: Any, scoring: Any) -> Callable[..., float]:
     """Make what scores samples: the higher, the better."""
-    if not _is_forecaster(attending):
+    if not is_forecaster(attending):
         scorer = check_scoring(estimator, scoring)
         return lambda X, y: float(scorer(estimator, X, y))
     if scoring is None:
@@ -354,7 +350,7 @@ def _by_ablation(
     random: np.random.RandomState,
 ) -> tuple[list[Head], np.ndarray]:
     heads, whole = _heads_of(score, attending, X, y)
-    if n_repeats == 1 or _is_forecaster(attending):
+    if n_repeats == 1 or is_forecaster(attending):
         drops = [whole - _scored(score, X, y, _without(head)) for head in heads]
         return heads, np.repeat(np.array(drops)[:, None], n_repeats, axis=1)
     importances = np.empty((len(heads), n_repeats))
@@ -425,7 +421,7 @@ def _by_gradient(
     estimator: Any, X: Any, y: Any, n_repeats: int, random: np.random.RandomState
 ) -> tuple[list[Head], np.ndarray]:
     attending, X = last_step(estimator, X)
-    if _is_forecaster(attending):
+    if is_forecaster(attending):
         raise ValueError(
             "method='gradient' needs targets in the units of the net's windows, which "
             f"{type(attending).__name__} has in training only. Choose method='ablate' "

@@ -12,6 +12,8 @@ from sklearn.utils import Bunch
 
 from skattn.inspection._run import Subject, subject_of, walk
 
+Layers = str | int | Sequence[str | int] | None
+
 # How heads (samples, groups, heads, ...) are joined, those of each group apart.
 FUSIONS: dict[str, Callable[[Any], Any]] = {
     "mean": lambda heads: heads.mean(dim=2),
@@ -147,7 +149,7 @@ class AttentionRecord:
 def attention_weights(
     estimator: Any,
     X: Any = None,
-    layers: str | int | Sequence[str | int] | None = None,
+    layers: Layers = None,
     heads: int | Sequence[int] | None = None,
     aggregate: str | None = None,
 ) -> Bunch:
@@ -226,10 +228,10 @@ def weights_of(
         In the order of computation.
     """
     chosen: list[int] = []
-    collected: list[list[_Part]] = []
+    collected: list[list[Part]] = []
     for batch in walk(subject):
         if not collected:
-            chosen = _chosen_layers(batch.records, layers)
+            chosen = chosen_layers(batch.records, layers)
             collected = [[] for _ in chosen]
         for parts, number in zip(collected, chosen, strict=True):
             record = batch.records[number]
@@ -244,8 +246,8 @@ def weights_of(
             part = weights.detach().float().cpu().numpy()
             # A record holds the tensors of its batch; one is enough to tell of all.
             told = None if parts else record
-            parts.append(_Part(batch.rows, part, mask, place, told))
-    return [_assemble(parts, subject) for parts in collected]
+            parts.append(Part(batch.rows, part, mask, place, told))
+    return [assemble(parts, subject) for parts in collected]
 
 
 def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
@@ -285,11 +287,29 @@ def record_attention(estimator: Any, X: Any = None) -> list[AttentionRecord]:
     return attention_weights(estimator, X).records
 
 
-def _chosen_layers(records: list[Any], layers: Any) -> list[int]:
-    """Turn names and positions of layers into positions."""
+def chosen_layers(records: list[Any], layers: Any) -> list[int]:
+    """Turn names and positions of layers into positions.
+
+    Parameters
+    ----------
+    records : list of Recorded
+        Of all layers.
+    layers : str, int, sequence of them, or None
+        See `attention_weights`.
+
+    Returns
+    -------
+    chosen : list of int
+        Ascending.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer.
+    """
     if layers is None:
         return list(range(len(records)))
-    wanted = [layers] if isinstance(layers, (str, Integral)) else list(layers)
+    wanted = [layers] if isinstance(layers, (str, int, np.integer)) else list(layers)
     chosen: list[int] = []
     for layer in wanted:
         if isinstance(layer, str):
@@ -358,8 +378,22 @@ def joined_mask(mask: Any, groups: int) -> Any:
     return _apart(mask, groups).any(dim=2)
 
 
-class _Part(NamedTuple):
-    """What one batch gave of one layer."""
+class Part(NamedTuple):
+    """What one batch gave of one layer.
+
+    Parameters
+    ----------
+    rows : ndarray of int64 of shape (k,)
+        Which samples.
+    weights : ndarray of shape (k, heads, queries, keys) or (edges, heads)
+        Theirs.
+    mask : ndarray of bool or None
+        As of a record.
+    place : tuple of ndarray, or None
+        Of edges, see `Batch.place_of`.
+    record : Recorded or None
+        Tells of all parts; only of the first one is it needed.
+    """
 
     rows: np.ndarray
     weights: np.ndarray
@@ -368,7 +402,21 @@ class _Part(NamedTuple):
     record: Any
 
 
-def _assemble(parts: list[_Part], subject: Subject) -> AttentionRecord:
+def assemble(parts: list[Part], subject: Subject) -> AttentionRecord:
+    """Join what all batches gave of one layer.
+
+    Parameters
+    ----------
+    parts : list of Part
+        One for each batch. The list may be emptied, so that few are held at once.
+    subject : Subject
+        Who names the positions.
+
+    Returns
+    -------
+    record : AttentionRecord
+        Of all samples.
+    """
     first = parts[0].record
     fields = {
         "layer": first.layer,
@@ -384,7 +432,7 @@ def _assemble(parts: list[_Part], subject: Subject) -> AttentionRecord:
 
 
 def _assemble_rows(
-    parts: list[_Part],
+    parts: list[Part],
     n_samples: int,
     name_axis: Callable[[str], list[Any] | None],
     fields: dict[str, Any],
@@ -409,8 +457,8 @@ def _assemble_rows(
         if mask is not None:
             seen = True if part.mask is None else part.mask
             mask[part.rows, :, : min(n, mask.shape[2]), :k] = seen
-    queries = _names(fields["query_axis"], n_queries, n_samples, name_axis)
-    keys = _names(fields["key_axis"], n_keys, n_samples, name_axis)
+    queries = names_of(fields["query_axis"], n_queries, n_samples, name_axis)
+    keys = names_of(fields["key_axis"], n_keys, n_samples, name_axis)
     # Inference pads batches beyond the longest series or text.
     n, k = _extent(queries), _extent(keys)
     return AttentionRecord(
@@ -435,7 +483,7 @@ def _texts_along(
     return sum(isinstance(names[0], list) for names in known if names)
 
 
-def _packed(part: _Part, is_square: bool) -> _Part:
+def _packed(part: Part, is_square: bool) -> Part:
     """Put positions that are padded in between behind those that are not."""
     if part.mask is None:
         return part
@@ -452,7 +500,7 @@ def _packed(part: _Part, is_square: bool) -> _Part:
 
 
 def _assemble_edges(
-    parts: list[_Part],
+    parts: list[Part],
     name_axis: Callable[[str], list[Any] | None],
     fields: dict[str, Any],
 ) -> AttentionRecord:
@@ -485,7 +533,7 @@ def _extent(names: list[Any]) -> int:
     return len(names)
 
 
-def _names(
+def names_of(
     axis: str | tuple[str, ...],
     length: int,
     n_samples: int,
@@ -495,6 +543,22 @@ def _names(
 
     Where positions are left over, the last part stands for them all, by number. Where
     a part has other names in each sample, so has the whole.
+
+    Parameters
+    ----------
+    axis : str or tuple of str
+        Of a record.
+    length : int
+        Positions along it.
+    n_samples : int
+        Samples.
+    name_axis : callable
+        See `Subject`.
+
+    Returns
+    -------
+    names : list of str or list of list of str
+        Of all samples, or of each.
     """
     from skattn.nn import Name
 

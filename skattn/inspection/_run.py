@@ -7,6 +7,7 @@ from `walk`: nothing is kept longer than its batch, unless the caller keeps it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -214,6 +215,22 @@ def last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
     return estimator, X
 
 
+def is_forecaster(estimator: Any) -> bool:
+    """Tell forecasters from what takes samples.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any.
+
+    Returns
+    -------
+    is_forecaster : bool
+        True of forecasters.
+    """
+    return hasattr(type(estimator), "cutoff")
+
+
 def walk(
     subject: Subject,
     change: Callable[[Recorded], Tensor | None] | None = None,
@@ -255,8 +272,9 @@ def walk(
         return replaced
 
     batches = subject.net.iterate_scores(subject.samples, with_gradient)
-    # CUDA's recurrent kernels have no gradient outside training.
-    kernels = torch.backends.cudnn.flags(enabled=not with_gradient)
+    kernels: AbstractContextManager[None] = nullcontext()
+    if with_gradient:  # CUDA's recurrent kernels have none outside training
+        kernels = torch.backends.cudnn.flags(enabled=False)
     with torch_threads(subject.estimator.num_threads), kernels:
         while True:
             with recording(receive):

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from skattn.inspection._heads import Head
-from skattn.inspection._record import _chosen_layers
+from skattn.inspection._record import Layers, chosen_layers
 from skattn.inspection._run import Subject, subject_of, walk
 from skattn.inspection._weights import (
     Layer,
@@ -22,8 +22,6 @@ from skattn.inspection._weights import (
     mean_std,
     n_heads_of,
 )
-
-Layers = str | int | Sequence[str | int] | None
 
 _SCORES = "its weights are scores that do not sum to one"
 _NO_LINE = "its queries and keys do not lie along one line of steps or tokens"
@@ -477,7 +475,7 @@ def each_batch(subject: Subject, layers: Layers = None) -> Iterator[list[Weights
     chosen: list[int] | None = None
     for batch in walk(subject):
         if chosen is None:
-            chosen = _chosen_layers(batch.records, layers)
+            chosen = chosen_layers(batch.records, layers)
         records = [batch.records[number] for number in chosen]
         yield [
             Weights(

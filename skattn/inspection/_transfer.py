@@ -10,10 +10,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.utils import Bunch
 
-from skattn.inspection._record import _names
+from skattn.inspection._record import Layers, names_of
 from skattn.inspection._run import Subject, subject_of
 from skattn.inspection._statistics import (
-    Layers,
     PairSums,
     check_found,
     each_batch,
@@ -226,7 +225,7 @@ def _check_positions(
 def _keys_of(weights: Weights, subject: Subject) -> list[Any]:
     record = weights.record
     length, n_samples = record.weights.shape[3], len(subject.samples)
-    return _names(record.keys, length, n_samples, subject.name_axis)
+    return names_of(record.keys, length, n_samples, subject.name_axis)
 
 
 def _described(weights: Weights) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.utils import Bunch
 
-from skattn.inspection._record import _assemble, _chosen_layers, _Part, joined_mask
+from skattn.inspection._record import Layers, Part, assemble, chosen_layers, joined_mask
 from skattn.inspection._run import Batch, subject_of, walk
 from skattn.inspection._weights import Layer
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from skattn.nn import Recorded
-
-Layers = str | int | Sequence[str | int] | None
 
 _NO_VALUES = "it records no values that its weights multiply"
 
@@ -73,11 +71,11 @@ def value_weighted_attention(
     ((10, 4, 5, 5), (10, 1, 5, 5))
     """
     subject = subject_of(estimator, X, "value_weighted_attention")
-    apart: dict[int, list[_Part]] = {}
-    joint: dict[int, list[_Part]] = {}
+    apart: dict[int, list[Part]] = {}
+    joint: dict[int, list[Part]] = {}
     skipped: dict[Layer, str] = {}
     for batch in walk(subject):
-        for number in _chosen_layers(batch.records, layers):
+        for number in chosen_layers(batch.records, layers):
             record = batch.records[number]
             if record.values is None:
                 _leave_out(record, layers, skipped, "value_weighted_attention")
@@ -89,10 +87,10 @@ def value_weighted_attention(
             ):
                 parts.setdefault(number, []).append(_part(batch, each, norms))
     _check_left(apart, skipped, subject.estimator, "value_weighted_attention")
-    records = [_assemble(parts, subject) for parts in apart.values()]
+    records = [assemble(parts, subject) for parts in apart.values()]
     return Bunch(
         records=records,
-        joint=[_assemble(parts, subject) for parts in joint.values()],
+        joint=[assemble(parts, subject) for parts in joint.values()],
         layers=[Layer(record.layer, record.kind) for record in records],
         skipped=skipped,
     )
@@ -158,16 +156,17 @@ def value_zeroing(estimator: Any, X: Any = None, *, layers: Layers = None) -> Bu
     (10, 1, 5, 5)
     """
     from skattn.nn import join_steps
+    from skattn.nn._recording import steps_by_layer
 
     subject = subject_of(estimator, X, "value_zeroing")
-    found: dict[int, list[_Part]] = {}
+    found: dict[int, list[Part]] = {}
     blocks: dict[int, str | None] = {}
     skipped: dict[Layer, str] = {}
     with _watching(subject.net) as watch:
         for batch in walk(subject, watch.note):
             calls, watch.calls = watch.calls, []
-            joined = _joined_steps(batch.steps)
-            for number in _chosen_layers(batch.records, layers):
+            joined = steps_by_layer(batch.steps)
+            for number in chosen_layers(batch.records, layers):
                 record = batch.records[number]
                 mixed = []
                 for at in joined[number]:
@@ -185,7 +184,7 @@ def value_zeroing(estimator: Any, X: Any = None, *, layers: Layers = None) -> Bu
                 part = _part(batch, whole, whole.weights, record)
                 found.setdefault(number, []).append(part)
     _check_left(found, skipped, subject.estimator, "value_zeroing")
-    records = [_assemble(parts, subject) for parts in found.values()]
+    records = [assemble(parts, subject) for parts in found.values()]
     return Bunch(
         records=records,
         layers=[Layer(record.layer, record.kind) for record in records],
@@ -220,7 +219,7 @@ def _check_left(
 
 def _part(
     batch: Batch, record: Recorded, numbers: Tensor, original: Any = None
-) -> _Part:
+) -> Part:
     """Give what one batch has of one layer, cut to its rows."""
     place = None
     if record.edge_index is not None:
@@ -230,20 +229,7 @@ def _part(
     if record.edge_index is None:
         kept = kept[: len(batch.rows)]
         mask = None if mask is None else mask[: len(batch.rows)]
-    return _Part(batch.rows, kept, mask, place, record)
-
-
-def _joined_steps(steps: Sequence[Recorded]) -> list[list[int]]:
-    """Tell which steps `skattn.nn.join_steps` makes one record of."""
-    layers: list[list[int]] = []
-    begun: dict[Any, list[int]] = {}
-    for at, each in enumerate(steps):
-        name = (each.layer, each.kind, each.queries, each.keys)
-        if each.first_query == 0 or name not in begun:
-            begun[name] = []
-            layers.append(begun[name])
-        begun[name].append(at)
-    return layers
+    return Part(batch.rows, kept, mask, place, record)
 
 
 def _mapped_values(record: Recorded) -> Tensor:

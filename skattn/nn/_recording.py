@@ -292,15 +292,36 @@ def join_steps(received: Iterable[Recorded]) -> list[Recorded]:
         In the order of the first steps. Queries that look back at more and more keys
         get weights of zero, and a mask, for those that came later.
     """
-    layers: list[list[Recorded]] = []
-    begun: dict[tuple[str, str, Axis, Axis], list[Recorded]] = {}
-    for each in received:
+    steps = list(received)
+    joined = []
+    for places in steps_by_layer(steps):
+        parts = [steps[place] for place in places]
+        joined.append(_join(parts) if len(parts) > 1 else parts[0])
+    return joined
+
+
+def steps_by_layer(steps: Iterable[Recorded]) -> list[list[int]]:
+    """Tell which steps `join_steps` makes one record of.
+
+    Parameters
+    ----------
+    steps : iterable of Recorded
+        Of one batch, in the order of computation.
+
+    Returns
+    -------
+    places : list of list of int
+        For each record that they make, positions among the steps.
+    """
+    layers: list[list[int]] = []
+    begun: dict[tuple[str, str, Axis, Axis], list[int]] = {}
+    for place, each in enumerate(steps):
         name = (each.layer, each.kind, each.queries, each.keys)
         if each.first_query == 0 or name not in begun:
             begun[name] = []
             layers.append(begun[name])
-        begun[name].append(each)
-    return [_join(steps) if len(steps) > 1 else steps[0] for steps in layers]
+        begun[name].append(place)
+    return layers
 
 
 def _join(parts: list[Recorded]) -> Recorded:

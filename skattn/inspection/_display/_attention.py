@@ -20,13 +20,12 @@ from skattn.inspection._display._view import (
     look,
     require_matplotlib,
 )
-from skattn.inspection._heads import _is_forecaster
 from skattn.inspection._record import (
     AttentionRecord,
-    _chosen_layers,
+    chosen_layers,
     weights_of,
 )
-from skattn.inspection._run import Subject, last_step, subject_of
+from skattn.inspection._run import Subject, is_forecaster, last_step, subject_of
 
 _WEIGHT = "attention weight"
 _MOST_PANELS = 8  # in a row
@@ -223,7 +222,7 @@ default=None
             ids = last._encoder.graph.nodes.reshape(-1, 1) if X is None else X
             X, sample = _row(ids, sample), 0
             node = str(np.asarray(X).ravel()[0])
-        elif X is not None and not _is_forecaster(last):
+        elif X is not None and not is_forecaster(last):
             X, sample = _row(X, sample), 0
         subject = subject_of(estimator, X, "AttentionDisplay.from_estimator")
         display = cls(
@@ -347,7 +346,7 @@ default=None
                     "the edges of a graph: choose kind='graph' and a layer."
                 )
             return "heads", chosen
-        named = [records[number] for number in _chosen_layers(records, self.layer)]
+        named = [records[number] for number in chosen_layers(records, self.layer)]
         if self.kind is None:
             return kinds_of(named[-1], has_image)[0], named[-1:]
         able = [record for record in named if self.kind in kinds_of(record, has_image)]
@@ -803,8 +802,13 @@ def _with_nodes(
 def _series_of(subject: Subject, sample: int) -> np.ndarray | None:
     """Find the values of the sample, where it is a series."""
     estimator = subject.estimator
-    if _is_forecaster(estimator):
-        y = list(estimator._memories.values())[sample].y
+    if is_forecaster(estimator):
+        memories = list(estimator._memories.values())
+        if not -len(memories) <= sample < len(memories):
+            raise IndexError(
+                f"There is no sample {sample}: {len(memories)} series were fitted."
+            )
+        y = memories[sample].y
         values = y.to_numpy(dtype=np.float64).T
         n_steps = len(subject.name_axis("time") or [])
         before = max(n_steps - values.shape[1], 0)
