@@ -384,8 +384,9 @@ def _check_task(estimator: Any) -> None:
     if not fits:
         raise TypeError(
             "faithfulness follows the predicted class or number of each sample, and "
-            f"takes classifiers and regressors; {name} is neither. Of forecasters, "
-            "taggers and translators, look at attention_sanity_check instead."
+            f"takes classifiers and regressors; {name} is neither. For forecasters, "
+            "taggers and translators, head_importance tells how far their score rests "
+            "on attention."
         )
 
 
