@@ -817,6 +817,9 @@ def test_series_of_a_panel_of_forecasts():
     display = draw(fitted, sample=1)
     assert_array_equal(display.axes_[0, 0].lines[0].get_ydata(), -y[-12:])
     assert_array_equal(display.ax_.lines[0].get_xdata(), np.arange(-11, 1))
+    for sample in (2, -3):
+        with pytest.raises(IndexError, match=f"no sample {sample}: 2 series"):
+            draw(fitted, sample=sample)
 
 
 def test_patches_beside_a_global_token():
