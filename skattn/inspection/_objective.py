@@ -143,7 +143,7 @@ class Objective:
         unknown = np.flatnonzero(~matches.any(axis=1))
         if len(unknown):
             raise ValueError(
-                f"target={wanted[unknown[0]].item()!r} is no class of this estimator. "
+                f"target={wanted.tolist()[unknown[0]]!r} is no class of this estimator. "
                 f"Its classes are {classes.tolist()}."
             )
         return matches.argmax(axis=1)

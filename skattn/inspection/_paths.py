@@ -378,8 +378,10 @@ def _real(record: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
 def _steady(read: np.ndarray) -> np.ndarray:
     """Ignore that a position of a sample has no influence where it has in others.
 
-    Unless each sample has one position that is read, such as its last step.
+    Unless no sample has more than one that is read, such as its last step, and these
+    are not all at one place.
     """
-    if (read.sum(axis=(1, 2)) == 1).all():
+    found = read.any(axis=0)
+    if (read.sum(axis=(1, 2)) <= 1).all() and found.sum() > 1:
         return read
-    return read | read.any(axis=0)
+    return read | found

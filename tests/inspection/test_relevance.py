@@ -49,6 +49,7 @@ from skattn.inspection import (
     gradient_rollout,
     last_attention,
 )
+from skattn.inspection._paths import _steady
 from skattn.inspection._run import subject_of, walk
 from skattn.nn import recording
 
@@ -976,3 +977,19 @@ def test_nothing_is_left_behind():
     assert_array_equal(clf.predict_proba(X_TABLE), before)
     assert all(each.grad is known for each, known in gradients)
     assert torch.is_grad_enabled()
+
+
+def test_a_sample_without_influence_leaves_the_last_steps_of_others_alone():
+    ends = np.array([[2], [0], [1]])
+    read = (np.arange(4) == ends)[:, None]
+    read[1] = False  # nothing of it changes the score
+    assert_array_equal(_steady(read), read)
+    token = np.ones((3, 1, 1), dtype=bool)
+    token[1] = False
+    assert _steady(token).all()
+
+
+def test_a_label_among_objects_that_is_no_class_is_named():
+    target = np.array([*Y[:-1], "none"], dtype=object)
+    with pytest.raises(ValueError, match="target='none' is no class"):
+        gradient_rollout(table(), X_TABLE, target)
