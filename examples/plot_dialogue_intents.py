@@ -29,6 +29,7 @@ from sklearn.pipeline import make_pipeline
 
 from skattn import AttentionClassifier, record_attention
 from skattn.architectures import HierarchicalAttention
+from skattn.inspection import AttentionDisplay
 
 # The tests run this file with SKATTN_FAST=1: few dialogues.
 FAST = os.environ.get("SKATTN_FAST") == "1"
@@ -140,58 +141,37 @@ print(
 # %%
 # The picture
 # -----------
-# Four dialogues of the test as they come, a turn a line. The bar before a turn is its
+# Two dialogues of the test as they come, a turn a line. The square before a turn is its
 # weight; within a turn, the darker a word, the larger its part, which comes to nothing
-# where the turn has no weight. In the frame is the turn that names what it will be.
+# where the turn has no weight. The triangle points to the turn that names what it will
+# be.
 BLUE, GREEN, ORANGE = "#0072B2", "#009E73", "#D55E00"
-N_COLUMNS, N_LINES = 57, 9  # characters across a panel, turns
-figure = plt.figure(figsize=(13, 6))
-fontsize = 72 * 13 * 0.35 / N_COLUMNS / 0.602  # a monospaced letter is 0.602 em wide
-mono = {"family": "monospace", "fontsize": fontsize, "va": "center"}
-for number in range(4):
-    axes = figure.add_axes(
-        (0.01 + number % 2 * 0.365, 0.47 - number // 2 * 0.44, 0.35, 0.37)
+figure, grid = plt.subplot_mosaic(
+    [[0, 1, "shares"], [0, 1, "right"]],
+    figsize=(13, 5),
+    width_ratios=[2, 2, 1.1],
+    height_ratios=[1.7, 1],
+    layout="constrained",
+)
+for number in range(2):
+    axes = grid[number]
+    AttentionDisplay.from_estimator(
+        net, X_test, kind="text", sample=number, ax=axes, artist_kw={"fontsize": 11}
     )
-    axes.set(xlim=(0, N_COLUMNS), ylim=(N_LINES - 0.4, -0.6))
-    axes.axis("off")
+    turn = np.cumsum([0, *(text.get_text() == "[SEP]" for text in axes.texts[:-1])])
+    place = np.flatnonzero(turn == places[number])[0]
+    x, y_line = axes.texts[place].get_position()
+    axes.plot(x - 28, y_line, ">", color="black", clip_on=False)
     guess = guesses["hierarchical attention"][number]
     is_right = guess == y_test[number]
+    axes.set_title("")
     axes.set_title(
         f"intent: {guess}, {'right' if is_right else f'WRONG ({y_test[number]})'}",
         color=GREEN if is_right else ORANGE,
         loc="left",
-        fontsize=fontsize + 1,
     )
-    words = records["words"].keys[number]
-    ends = [at for at, word in enumerate(words) if word == "[SEP]"]
-    for line, end in enumerate(ends):
-        start = ends[line - 1] + 1 if line else 0
-        weight = turn_weights[number][line]
-        axes.add_patch(
-            plt.Rectangle((5 * (1 - weight), line - 0.3), 5 * weight, 0.6, color=BLUE)
-        )
-        inside = records["words"].weights[number, 0, line, start:end]
-        column = 6
-        for word, share in zip(words[start:end], inside, strict=True):
-            axes.add_patch(
-                plt.Rectangle(
-                    (column - 0.4, line - 0.4),
-                    len(word) + 0.8,
-                    0.8,
-                    color=plt.cm.Blues(0.65 * share),
-                    linewidth=0,
-                )
-            )
-            axes.text(column, line, word, **mono)
-            column += len(word) + 1
-        if line == places[number]:
-            axes.add_patch(
-                plt.Rectangle(
-                    (5.4, line - 0.46), column - 6, 0.92, fill=False, edgecolor="black"
-                )
-            )
 
-axes = figure.add_axes((0.81, 0.47, 0.17, 0.37))
+axes = grid["shares"]
 rows = np.arange(len(KINDS))
 axes.barh(rows - 0.2, 100 * shares, 0.38, color=BLUE, label="attention")
 axes.barh(rows + 0.2, 100 * sizes, 0.38, color="#BBBBBB", label="turns")
@@ -199,7 +179,7 @@ axes.set_yticks(rows, ["what it\nwill be", "yes\nor no", "the other\nwish", "oth
 axes.invert_yaxis()
 axes.legend(fontsize="small")
 axes.set_title("Share of each kind of turn, %", fontsize=11)
-axes = figure.add_axes((0.81, 0.1, 0.17, 0.2))
+axes = grid["right"]
 axes.barh(range(2), list(accuracies.values()), color=[BLUE, "#BBBBBB"])
 axes.set_yticks(range(2), ["attention", "bag of\nwords"])
 axes.invert_yaxis()

@@ -34,6 +34,7 @@ from sklearn.model_selection import (
 )
 
 from skattn import Graph, NodeClassifier, record_attention
+from skattn.inspection import AttentionDisplay
 
 FAST = os.environ.get("SKATTN_FAST") == "1"
 
@@ -127,4 +128,17 @@ ax.set_title(f"Karate club: {len(sides) - wrong} of {len(sides)} held-out sides 
 ax.set_axis_off()
 path = Path(__file__).with_name("plot_karate_club.png")
 figure.savefig(path, dpi=150)
+print(f"saved {path.name}")
+
+# %%
+# A member between the sides
+# --------------------------
+# Member 8 is tied to both leaders, 0 and 33, and took the side of 0. The arrows are as
+# dark and thick as the attention of the last layer along them; the colour of the member
+# is what it keeps for itself.
+display = AttentionDisplay.from_estimator(
+    search.best_estimator_, members, kind="graph", sample=8
+)
+path = Path(__file__).with_name("plot_karate_club_member.png")
+display.figure_.savefig(path, dpi=150, bbox_inches="tight")
 print(f"saved {path.name}")

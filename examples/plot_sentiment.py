@@ -34,6 +34,7 @@ from sklearn.pipeline import Pipeline
 from skattn import AttentionClassifier, record_attention
 from skattn.architectures import BidirectionalAttention
 from skattn.datasets import fetch_sst2
+from skattn.inspection import AttentionDisplay
 
 # The tests run this file with SKATTN_FAST=1: few sentences, and no download.
 FAST = os.environ.get("SKATTN_FAST") == "1"
@@ -155,48 +156,26 @@ verdict = (
 # net has read the sentence in both directions before: what is attended to is a word in
 # its context, often the one beside that which a reader would mark.
 GREEN, ORANGE = "#009E73", "#D55E00"
-N_COLUMNS = 92  # characters across the panel
-figure = plt.figure(figsize=(13, 5))
-bars = figure.add_axes((0.1, 0.2, 0.17, 0.6))
-panel = figure.add_axes((0.32, 0.13, 0.67, 0.73))
-panel.set(xlim=(0, N_COLUMNS), ylim=(9.5, -0.7))
-panel.axis("off")
-fontsize = 72 * 13 * 0.67 / N_COLUMNS / 0.602  # a monospaced letter is 0.602 em wide
+figure, (bars, panel) = plt.subplots(
+    1, 2, figsize=(13, 4.6), width_ratios=[1, 3.4], layout="constrained"
+)
 short = [
     at
     for at, words in enumerate(tokens)
-    if len(words) >= 4 and len(" ".join(words)) < N_COLUMNS - 21
+    if len(words) >= 4 and len(" ".join(words)) < 70
 ][:10]
-largest = max(weights[at].max() for at in short)
-for row, at in enumerate(short):
+words, shares, lines, marks = [], [], [], {}
+for line, at in enumerate(short):
     guess = int(before[at] > 0.5)
-    mark = "right" if guess == y_test[at] else "WRONG"
-    panel.text(
-        0,
-        row,
-        f"{'positive' if guess else 'negative'} {max(before[at], 1 - before[at]):.2f} "
-        f"{mark}",
-        color=GREEN if guess == y_test[at] else ORANGE,
-        family="monospace",
-        fontsize=fontsize,
-        va="center",
+    is_right = guess == y_test[at]
+    marks[len(words)] = GREEN if is_right else ORANGE
+    words.append(
+        f"{'positive' if guess else 'negative'} {max(before[at], 1 - before[at]):.2f}, "
+        f"{'right' if is_right else 'WRONG'}:"
     )
-    column = 21
-    for word, weight in zip(tokens[at], weights[at], strict=True):
-        panel.add_patch(
-            plt.Rectangle(
-                (column - 0.3, row - 0.38),
-                len(word) + 0.6,
-                0.76,
-                color=plt.cm.Blues(0.65 * weight / largest),
-                linewidth=0,
-            )
-        )
-        panel.text(
-            column, row, word, family="monospace", fontsize=fontsize, va="center"
-        )
-        column += len(word) + 1
-panel.set_title("Prediction, and attention over the words", loc="left")
+    words += tokens[at]
+    shares += [0.0, *weights[at]]
+    lines += [line] * (1 + len(tokens[at]))
 
 for at, (mean, margin) in enumerate(accuracies.values()):
     bars.errorbar(
@@ -207,6 +186,13 @@ bars.set_ylim(len(accuracies) - 0.5, -0.5)
 bars.set_xlabel("test accuracy, %")
 bars.set_title("Sentiment")
 figure.suptitle(f"{verdict} ({source})", fontweight="bold", fontsize=11)
+
+# Words are placed where there is room, so they come last.
+display = AttentionDisplay(shares, keys=words, kind="text", segments=lines)
+display.plot(panel, artist_kw={"fontsize": 12})
+for place, color in marks.items():
+    panel.texts[place].set_color(color)
+panel.set_title("Prediction, and attention over the words", loc="left")
 path = Path(__file__).with_name("plot_sentiment.png")
 figure.savefig(path, dpi=150)
 print(f"\nFigure saved to {path.name}")

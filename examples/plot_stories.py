@@ -31,6 +31,7 @@ from sklearn.pipeline import make_pipeline
 
 from skattn import AttentionClassifier, record_attention
 from skattn.architectures import InteractiveAttention
+from skattn.inspection import AttentionDisplay
 
 # The tests run this file with SKATTN_FAST=1: few stories.
 FAST = os.environ.get("SKATTN_FAST") == "1"
@@ -122,53 +123,32 @@ print(f"The fact is the sentence most looked at in {np.mean(hits):.0%} of the st
 # %%
 # The picture
 # -----------
-# Six stories of the test as they come, a sentence a line. The darker a word, the more
-# the question attends to it; the sentence in the frame has the answer.
+# Four stories of the test as they come, a sentence a line. The darker a word, the more
+# the question attends to it; the triangle points to the sentence that has the answer.
 GREEN, ORANGE = "#009E73", "#D55E00"
-N_COLUMNS = 31  # characters across a panel
-figure = plt.figure(figsize=(13, 5.4))
-fontsize = 72 * 13 * 0.22 / N_COLUMNS / 0.602  # a monospaced letter is 0.602 em wide
-mono = {"family": "monospace", "fontsize": fontsize, "va": "center"}
-darkest = max(weights.max() for weights in story_weights[:6])
-for at in range(6):
-    axes = figure.add_axes((0.01 + at % 3 * 0.235, 0.47 - at // 3 * 0.43, 0.22, 0.37))
-    axes.set(xlim=(0, N_COLUMNS), ylim=(5.6, -0.6))
-    axes.axis("off")
+figure, grid = plt.subplot_mosaic(
+    [[0, 1, "shares"], [2, 3, "right"]],
+    figsize=(13, 6.5),
+    width_ratios=[2, 2, 1.5],
+    layout="constrained",
+)
+for at in range(4):
+    axes, words = grid[at], looks.keys[at]
+    sentence = np.cumsum([0, *(word == "." for word in words[:-1])])
+    AttentionDisplay(
+        story_weights[at], keys=words, kind="text", segments=sentence
+    ).plot(axes, artist_kw={"fontsize": 13})
+    x, y_line = axes.texts[np.flatnonzero(sentence == facts[at])[0]].get_position()
+    axes.plot(x - 8, y_line, ">", color="black", clip_on=False)
     guess = guesses["interactive attention"][at]
     is_right = guess == y_test[at]
     axes.set_title(
         f"{X_test[at][1]} {guess}, {'right' if is_right else 'WRONG'}",
         color=GREEN if is_right else ORANGE,
         loc="left",
-        fontsize=fontsize + 1,
     )
-    line, column = 0, 1
-    for word, weight in zip(looks.keys[at], story_weights[at], strict=False):
-        axes.add_patch(
-            plt.Rectangle(
-                (column - 0.4, line - 0.4),
-                len(word) + 0.8,
-                0.8,
-                color=plt.cm.Blues(0.65 * weight / darkest),
-                linewidth=0,
-            )
-        )
-        axes.text(column, line, word, **mono)
-        column += len(word) + 1
-        if word == ".":
-            if line == facts[at]:
-                axes.add_patch(
-                    plt.Rectangle(
-                        (0.3, line - 0.46),
-                        column - 0.6,
-                        0.92,
-                        fill=False,
-                        edgecolor="black",
-                    )
-                )
-            line, column = line + 1, 1
 
-axes = figure.add_axes((0.79, 0.47, 0.19, 0.37))
+axes = grid["shares"]
 places = np.arange(3)
 axes.barh(places - 0.2, 100 * shares, 0.38, color="#0072B2", label="attention")
 axes.barh(places + 0.2, 100 * sizes, 0.38, color="#BBBBBB", label="words")
@@ -176,7 +156,7 @@ axes.set_yticks(places, ["the\nfact", "older,\nsame\nperson", "other\npeople"])
 axes.set_ylim(2.6, -0.6)
 axes.legend(fontsize="small")
 axes.set_title("Share of each kind of sentence, %", fontsize=11)
-axes = figure.add_axes((0.79, 0.1, 0.19, 0.23))
+axes = grid["right"]
 axes.barh(range(3), list(accuracies.values()), color=["#0072B2", "#BBBBBB", "#BBBBBB"])
 axes.set_yticks(range(3), ["attention", "bag of\nwords", "last\nplace"])
 axes.invert_yaxis()

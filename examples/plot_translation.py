@@ -31,6 +31,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from skattn import AttentionTranslator, record_attention
 from skattn.architectures import RNNSeq2Seq
 from skattn.datasets import fetch_multi30k
+from skattn.inspection import AttentionDisplay
 from skattn.text import TokenEncoder
 
 # The tests run this file with SKATTN_FAST=1: few sentences, and no download.
@@ -161,12 +162,9 @@ figure, grid = plt.subplot_mosaic(
 )
 for panel, at in enumerate(shown[:3]):
     axes = grid[panel]
-    image = axes.imshow(weights[at], cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(alignment.keys[at])), alignment.keys[at], rotation=90)
-    axes.set_yticks(range(len(alignment.queries[at])), alignment.queries[at])
+    AttentionDisplay(alignment, kind="alignment", sample=at).plot(axes)
     axes.set_xlabel("German, read")
-grid[0].set_ylabel("English, written")
-figure.colorbar(image, ax=[grid[panel] for panel in range(3)], label="attention")
+    axes.set_ylabel("English, written")
 
 axes = grid["text"]
 axes.axis("off")
