@@ -142,8 +142,9 @@ class Objective:
         matches = wanted[:, None] == classes
         unknown = np.flatnonzero(~matches.any(axis=1))
         if len(unknown):
+            wrong = wanted.tolist()[unknown[0]]
             raise ValueError(
-                f"target={wanted.tolist()[unknown[0]]!r} is no class of this estimator. "
+                f"target={wrong!r} is no class of this estimator. "
                 f"Its classes are {classes.tolist()}."
             )
         return matches.argmax(axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +75,10 @@ class AttentionRecord:
     key_axis: str | tuple[str, ...] = ()
 
     def of(self, sample: int) -> AttentionRecord:
-        """Cut out one sample, without what is padded.
+        """Cut out one sample, with as many positions as it has names.
+
+        Texts lose what is padded. Series share the names of their steps: the mask tells
+        which of them are padded.
 
         Parameters
         ----------
@@ -309,13 +312,14 @@ def chosen_layers(records: list[Any], layers: Any) -> list[int]:
     """
     if layers is None:
         return list(range(len(records)))
-    wanted = [layers] if isinstance(layers, (str, int, np.integer)) else list(layers)
+    wanted = [layers] if isinstance(layers, (str, Real)) else list(layers)
     chosen: list[int] = []
     for layer in wanted:
         if isinstance(layer, str):
             found = [at for at, record in enumerate(records) if record.layer == layer]
         else:
-            found = list(range(len(records)))[layer : layer + 1 or None]
+            at = layer if isinstance(layer, Integral) else len(records)
+            found = list(range(len(records)))[at : at + 1 or None]
         if not found:
             names = ", ".join(dict.fromkeys(repr(record.layer) for record in records))
             raise ValueError(
@@ -330,12 +334,16 @@ def _chosen_heads(record: Any, heads: Any) -> tuple[Any, Any]:
     """Give the weights of some heads of each group, and their mask."""
     if heads is None:
         return record.weights, record.mask
-    wanted = [heads] if isinstance(heads, Integral) else list(heads)
+    wanted = [heads] if isinstance(heads, (str, Real)) else list(heads)
     n_heads = record.weights.shape[1] // record.groups
-    wrong = [head for head in wanted if not -n_heads <= head < n_heads]
+    wrong = [
+        head
+        for head in wanted
+        if not isinstance(head, Integral) or not -n_heads <= head < n_heads
+    ]
     if wrong:
         raise ValueError(
-            f"Layer {record.layer!r} has no head {wrong[0]}: its {n_heads} heads are "
+            f"Layer {record.layer!r} has no head {wrong[0]!r}: its {n_heads} heads are "
             f"numbered from 0 to {n_heads - 1}."
         )
     if not wanted:

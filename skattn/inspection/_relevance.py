@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from skattn.inspection._follow import (
 )
 from skattn.inspection._objective import Objective
 from skattn.inspection._paths import Paths, Shares
-from skattn.inspection._run import walk
+from skattn.inspection._run import Subject, walk
 from skattn.inspection._streams import Stream
 
 
@@ -215,6 +216,12 @@ def gradient_rollout(
         If its architecture records no attention, there is no such axis, or no
         such target.
 
+    Warns
+    -----
+    UserWarning
+        If the scores do not depend on attention, as where the linear model that stands
+        beside a net (``linear_skip``) does all the work.
+
     Notes
     -----
     Nodes of one graph share its layers: of a node estimator, each node that is asked
@@ -241,7 +248,7 @@ def gradient_rollout(
     objective = Objective(subject, target)
     if is_of_graphs(subject):
         by_axis = gradients_along_edges(subject, objective)
-        return explanation(by_axis, axis, "gradient_rollout", name)
+        return _of_scores(explanation(by_axis, axis, "gradient_rollout", name), subject)
     collected = Collected(subject)
     for batch in walk(subject, with_gradient=True):
         paths = Paths(batch, subject)
@@ -255,7 +262,26 @@ def gradient_rollout(
         shares = relevance_of(paths, start.shares, weighted)
         collect(collected, paths, batch, shares, start.weights)
         collect_beside(collected, paths, batch, weighted)
-    return explanation(collected.axes(), axis, "gradient_rollout", name)
+    result = explanation(collected.axes(), axis, "gradient_rollout", name)
+    return _of_scores(result, subject)
+
+
+def _of_scores(result: Bunch, subject: Subject) -> Bunch:
+    """Warn where no score depends on attention."""
+    if not any(abs(each.importances).max() > 0 for each in result.by_axis.values()):
+        way_out = "Train it for longer, or choose another target."
+        if subject.net.module.linear_skip:
+            way_out = (
+                "A linear model stands beside the net and does all the work: fit with "
+                "linear_skip=False to let the net do it."
+            )
+        warnings.warn(
+            "gradient_rollout gives no input any relevance: the scores of this "
+            f"{type(subject.estimator).__name__} do not depend on attention. {way_out}",
+            UserWarning,
+            stacklevel=3,
+        )
+    return result
 
 
 def last_attention(estimator: Any, X: Any = None, *, axis: str | None = None) -> Bunch:

@@ -1,5 +1,6 @@
 """Relevance of inputs, against the papers' equations written out in NumPy."""
 
+from dataclasses import replace
 from functools import cache
 
 import networkx as nx
@@ -993,3 +994,15 @@ def test_a_label_among_objects_that_is_no_class_is_named():
     target = np.array([*Y[:-1], "none"], dtype=object)
     with pytest.raises(ValueError, match="target='none' is no class"):
         gradient_rollout(table(), X_TABLE, target)
+
+
+def test_scores_without_attention_are_told():
+    aside = AttentionClassifier(SMALL, **OPTIONS).fit(X_TABLE, Y)
+    for parameter in aside.net_.module_.parameters():
+        parameter.data.zero_()
+    with pytest.warns(UserWarning, match="do not depend on attention. Train it"):
+        found = gradient_rollout(aside, X_TABLE)
+    assert not found.importances.any()
+    aside.net_.module = replace(aside.net_.module, linear_skip=True)
+    with pytest.warns(UserWarning, match="with linear_skip=False to let the net"):
+        gradient_rollout(aside, X_TABLE)

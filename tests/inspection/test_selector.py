@@ -177,7 +177,9 @@ def test_a_linear_model_beside_the_net_is_left_out_unless_asked_for(planted):
     selector = quick(small(linear_skip="auto")).fit(X, y)
     assert selector.estimator_.linear_skip is False
     assert selector.estimator.linear_skip == "auto"
-    kept = quick(small(linear_skip=True, max_epochs=1)).fit(X, y)
+    beside = quick(small(linear_skip=True, max_epochs=1))
+    with pytest.warns(UserWarning, match="do not depend on attention"):
+        kept = beside.fit(X, y)
     assert kept.estimator_.linear_skip is True
 
 
