@@ -318,7 +318,7 @@ def chosen_layers(records: list[Any], layers: Any) -> list[int]:
         if isinstance(layer, str):
             found = [at for at, record in enumerate(records) if record.layer == layer]
         else:
-            at = layer if isinstance(layer, Integral) else len(records)
+            at = int(layer) if isinstance(layer, Integral) else len(records)
             found = list(range(len(records)))[at : at + 1 or None]
         if not found:
             names = ", ".join(dict.fromkeys(repr(record.layer) for record in records))

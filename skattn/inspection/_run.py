@@ -147,14 +147,27 @@ def subject_of(estimator: Any, X: Any = None, caller: str = "") -> Subject:
     ------
     TypeError
         If the estimator has no attention to look at.
+    ValueError
+        If it needs samples, and there are none.
     """
     token_encoder = _token_encoder_before(estimator)
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"{caller} needs a fitted estimator; {estimator.__name__} is a class. "
+            "Create an estimator and fit it."
+        )
     estimator, X = last_step(estimator, X)
     if not hasattr(estimator, "_attention_batches"):
         raise TypeError(
             f"{caller} looks into skattn's attention estimators; "
             f"{type(estimator).__name__} is none. Pass the fitted estimator itself, a "
             "Pipeline that ends in it, or a search over it."
+        )
+    needs_samples = not is_forecaster(estimator) and not hasattr(estimator, "graph")
+    if X is None and needs_samples:
+        raise ValueError(
+            f"{caller} got no samples: X is None, which only forecasters and node "
+            f"estimators take, not {type(estimator).__name__}. Pass X, as for predict."
         )
     net, samples, name_axis = estimator._attention_batches(X)
     if token_encoder is not None:
@@ -211,7 +224,9 @@ def last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
             return last_step(getattr(estimator, name), X)
     if isinstance(estimator, Pipeline):
         before = estimator[:-1]
-        return last_step(estimator[-1], before.transform(X) if len(before) else X)
+        if len(before) and X is not None:
+            X = before.transform(X)
+        return last_step(estimator[-1], X)
     return estimator, X
 
 

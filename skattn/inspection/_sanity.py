@@ -586,6 +586,11 @@ def _seeded_clone(template: Any, seed: int) -> Any:
 def _importances(explain: Callable[[Any, Any], Any], model: _Model, X: Any) -> Any:
     """Explain the held-out samples: (n, n_positions), sparse for nodes."""
     found = explain(model.estimator, X)
+    if isinstance(found, dict) and "importances" not in found:
+        raise ValueError(
+            f"explain gave a {type(found).__name__} without importances. Name a "
+            "function that ranks inputs, such as 'attention_rollout'."
+        )
     found = getattr(found, "importances", found)
     if not sparse.issparse(found):
         found = np.asarray(found, dtype=np.float64)

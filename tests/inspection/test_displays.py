@@ -708,6 +708,15 @@ def test_errors_of_what_is_drawn():
         AttentionDisplay(ring(), head=2).plot()
     with pytest.raises(ValueError, match=r"records of shape \(1, 2, 3, 4\) are no"):
         AttentionDisplay(np.ones((1, 2, 3, 4))).plot()
+    with pytest.raises(TypeError, match=r"got a Bunch with 'layers', 'records'\. Pass"):
+        AttentionDisplay(Bunch(records=[record], layers=["blocks.1"])).plot()
+    for display, maker in (
+        (HeadImportanceDisplay, "head_importance"),
+        (EntropyDisplay, "attention_entropy"),
+        (FaithfulnessDisplay, "faithfulness"),
+    ):
+        with pytest.raises(TypeError, match=f"of {maker}; got a Bunch with 'records'"):
+            display(Bunch(records=[record])).plot()
     with pytest.raises(ValueError, match="2 keys are named, but the weights have 3"):
         AttentionDisplay(shares(3), keys=["a", "b"]).plot()
 

@@ -391,6 +391,11 @@ def test_errors():
     with pytest.raises(SktimeNotFittedError):
         record_attention(AttentionForecaster(SMALL))
     clf = classifier().fit(X, y)
+    with pytest.raises(TypeError, match="AttentionClassifier is a class"):
+        record_attention(AttentionClassifier, X)
+    for attending in (clf, make_pipeline(FunctionTransformer(), clf)):
+        with pytest.raises(ValueError, match="got no samples: X is None"):
+            record_attention(attending)
     with pytest.raises(ValueError, match="unseen at fit time"):
         record_attention(clf, X.rename(columns={"width": "girth"}))
     search = GridSearchCV(classifier(), {"lr": [1e-3]}, cv=2, refit=False).fit(X, y)
@@ -620,6 +625,9 @@ def test_heads_of_groups_are_chosen_and_joined_in_each_group(lengths):
         ({"heads": []}, "heads is empty: name some of the heads"),
         ({"layers": "blocks.7"}, "no layer 'blocks.7': .* recorded 'blocks.0', 'bl"),
         ({"layers": 5}, "There is no layer 5"),
+        ({"layers": 0.5}, "There is no layer 0.5"),
+        ({"heads": "0"}, "has no head '0': its 2 heads"),
+        ({"heads": [0.0]}, "has no head 0.0: its 2 heads"),
         ({"heads": 9}, "has no head 9: its 2 heads are numbered from 0 to 1"),
         ({"aggregate": "sum"}, "aggregate='sum' must be None, 'mean', 'max' or 'min'"),
     ],

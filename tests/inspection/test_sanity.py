@@ -395,6 +395,7 @@ def test_arguments_out_of_range(params, message):
     ("explain", "message"),
     [
         (lambda clf, X: np.ones(3), "explain gave an array of shape"),
+        ("attention_entropy", "explain gave a Bunch without importances"),
         (lambda clf, X: np.zeros((len(X), 3)), "explain ranks nothing"),
     ],
 )

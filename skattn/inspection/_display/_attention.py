@@ -267,6 +267,8 @@ default=None
             If matplotlib is not installed, or networkx, which ``"graph"`` needs.
         IndexError
             If there is no such sample.
+        TypeError
+            If `records` are neither records nor numbers.
         ValueError
             If there is no such layer or head, `kind` cannot draw it, or `ax` does not
             hold as many axes as there are panels.
@@ -299,6 +301,13 @@ default=None
         is_list = isinstance(self.records, Sequence) and len(self.records) > 0
         if is_list and isinstance(self.records[0], AttentionRecord):
             return list(self.records)
+        if isinstance(self.records, dict):
+            found = ", ".join(map(repr, sorted(self.records)))
+            raise TypeError(
+                "AttentionDisplay draws records or an array; got a "
+                f"{type(self.records).__name__} with {found}. Pass its records, or a "
+                "row of its importances."
+            )
         weights = np.asarray(self.records, dtype=np.float64)
         if not 1 <= weights.ndim <= 3 or not weights.size:
             raise ValueError(

@@ -144,11 +144,14 @@ class HeadImportanceDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        TypeError
+            If `result` is another one.
         ValueError
             If there is no such `kind`.
         """
         require_matplotlib("HeadImportanceDisplay.plot")
         _check_kind(self.kind)
+        _check_result(self.result, ("heads", "importances_mean"), "head_importance")
         heads = self.result.heads
         rows = [(head.layer, head.kind) for head in heads]
         columns = [head.head for head in heads]
@@ -281,11 +284,14 @@ class EntropyDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        TypeError
+            If `result` is another one.
         ValueError
             If there is no such `kind`.
         """
         require_matplotlib("EntropyDisplay.plot")
         _check_kind(self.kind)
+        _check_result(self.result, ("layers", "mean", "std"), "attention_entropy")
         rows: list[tuple[str, str]] = []
         columns: list[int] = []
         for (layer, kind), mean in zip(
@@ -456,12 +462,15 @@ class FaithfulnessDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        TypeError
+            If `result` is another one.
         ValueError
             If `ax` does not hold as many axes as there are curves.
         """
         require_matplotlib("FaithfulnessDisplay.plot")
         from skattn.inspection._display._axes import COLORS, make_axes
 
+        _check_result(self.result, ("curves", "areas", "p_value"), "faithfulness")
         result = self.result
         count = len(result.curves)
         axes = make_axes(
@@ -516,6 +525,16 @@ _MOST_BARS = 40
 
 def _p_value(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def _check_result(result: Any, keys: tuple[str, ...], maker: str) -> None:
+    if all(hasattr(result, key) for key in keys):
+        return
+    held = f" with {', '.join(map(repr, sorted(result)))}" * isinstance(result, dict)
+    raise TypeError(
+        f"result must be that of {maker}; got a {type(result).__name__}{held}. Pass "
+        f"what {maker} returns, or call from_estimator."
+    )
 
 
 def _check_kind(kind: str | None) -> None:
