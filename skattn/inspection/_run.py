@@ -107,13 +107,12 @@ class Batch:
         """
         import torch
 
-        followed = [step.weights for step in self.steps if step.weights.requires_grad]
-        found = iter(
-            torch.autograd.grad(total, followed, retain_graph=True, allow_unused=True)
+        weights = [step.weights for step in self.steps]
+        found = torch.autograd.grad(
+            total, weights, retain_graph=True, allow_unused=True
         )
         steps = []
-        for step in self.steps:
-            gradient = next(found) if step.weights.requires_grad else None
+        for step, gradient in zip(self.steps, found, strict=True):
             if gradient is None:
                 gradient = torch.zeros_like(step.weights)
             steps.append(replace(step, weights=gradient))
@@ -281,6 +280,9 @@ def walk(
 
     def receive(recorded: Recorded) -> Tensor | None:
         replaced = None if change is None else change(recorded)
+        alpha = recorded.weights if replaced is None else replaced
+        if with_gradient and not alpha.requires_grad:  # of frozen parameters
+            replaced = alpha.detach().clone().requires_grad_()
         if replaced is not None:
             recorded = replace(recorded, weights=replaced)
         steps.append(recorded)

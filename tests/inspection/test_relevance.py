@@ -1,5 +1,6 @@
 """Relevance of inputs, against the papers' equations written out in NumPy."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -1006,3 +1007,15 @@ def test_scores_without_attention_are_told():
     aside.net_.module = replace(aside.net_.module, linear_skip=True)
     with pytest.warns(UserWarning, match="with linear_skip=False to let the net"):
         gradient_rollout(aside, X_TABLE)
+
+
+@pytest.mark.parametrize("name", ["temporal", "deep"])
+def test_attention_of_frozen_parameters_is_followed(name):
+    ways = (attention_rollout, gradient_rollout)
+    frozen = deepcopy(table(name))
+    explained = [explain(frozen, X_TABLE) for explain in ways]
+    for parameter in frozen.net_.module_.parameters():
+        parameter.requires_grad_(False)
+    for explain, before in zip(ways, explained, strict=True):
+        found = explain(frozen, X_TABLE)
+        assert_allclose(found.importances, before.importances, atol=1e-6)
