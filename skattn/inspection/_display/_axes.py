@@ -37,7 +37,8 @@ def shorten(name: str, longest: int = _LONGEST) -> str:
     """
     name = " ".join(str(name).split())
     if len(name) > longest:
-        name = name[: longest - 1].rstrip() + "…"
+        end = (longest - 1) // 2  # where long names differ, as of dummy variables
+        name = f"{name[: longest - 1 - end].rstrip()}…{name[-end:].lstrip()}"
     return name.replace("$", r"\$")
 
 

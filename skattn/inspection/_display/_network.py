@@ -187,7 +187,11 @@ def draw_graph(
 
     fill: Any = [_PLAIN] * n_nodes
     if drawn.node_weights is not None:
-        top = float(drawn.node_weights.max(initial=0)) or 1.0
+        # Beside edges, a small weight is not drawn dark because the others are smaller.
+        top = float(drawn.node_weights.max(initial=0))
+        if drawn.weights is not None:
+            top = max(top, float(drawn.weights.max(initial=0)))
+        top = top or 1.0
         node_colors = ScalarMappable(Normalize(0, top), "Oranges")
         fill = node_colors.to_rgba(drawn.node_weights)
         figure.colorbar(node_colors, ax=ax, label=labels[1], shrink=0.75)
