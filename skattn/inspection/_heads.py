@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import check_scoring
-from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, _safe_indexing, check_random_state
 
 from skattn.inspection._changes import permuted_weights
-from skattn.inspection._run import is_forecaster, last_step
+from skattn.inspection._run import check_attends, is_forecaster, last_step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -253,17 +252,8 @@ def prune_heads(estimator: Any, keep: Mapping[Any, Sequence[int]]) -> Any:
 
 def _attending(estimator: Any, caller: str) -> Any:
     """Find the fitted estimator that attends."""
-    for name in ("best_estimator_", "best_forecaster_", "forecaster_"):
-        if hasattr(estimator, name):
-            return _attending(getattr(estimator, name), caller)
-    if isinstance(estimator, Pipeline):
-        return _attending(estimator[-1], caller)
-    if not hasattr(estimator, "_attention_batches"):
-        raise TypeError(
-            f"{caller} looks into skattn's attention estimators; "
-            f"{type(estimator).__name__} is none. Pass the fitted estimator itself, a "
-            "Pipeline that ends in it, or a search over it."
-        )
+    estimator, _ = last_step(estimator, None)
+    check_attends(estimator, caller)
     if not hasattr(estimator, "net_"):
         raise NotFittedError(
             f"This {type(estimator).__name__} is not fitted yet. Call fit before "

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.pipeline import Pipeline
 from skorch.callbacks import Callback
 
 from skattn._engine._checkpoint import _generators
+from skattn.inspection._run import last_step
 from skattn.inspection._weights import (
     Weights,
     by_head,
@@ -94,7 +94,7 @@ class AttentionHistory(Callback):
         ValueError
             If it was fitted without, or is not fitted.
         """
-        estimator = _last(estimator)
+        estimator, _ = last_step(estimator, None)
         history = cls()
         history.records_ = [
             {"epoch": epoch["epoch"], **row}
@@ -183,14 +183,6 @@ class AttentionHistory(Callback):
         return replace(
             weights, record=replace(weights.record, weights=self.before_[at])
         )
-
-
-def _last(estimator: Any) -> Any:
-    """Walk through searches and pipelines to the estimator that was trained."""
-    for name in ("best_estimator_", "best_forecaster_", "forecaster_"):
-        if hasattr(estimator, name):
-            return _last(getattr(estimator, name))
-    return _last(estimator[-1]) if isinstance(estimator, Pipeline) else estimator
 
 
 def _look(net: Any, samples: Any, n_samples: int) -> list[Weights]:

@@ -150,18 +150,8 @@ def subject_of(estimator: Any, X: Any = None, caller: str = "") -> Subject:
         If it needs samples, and there are none.
     """
     token_encoder = _token_encoder_before(estimator)
-    if isinstance(estimator, type):
-        raise TypeError(
-            f"{caller} needs a fitted estimator; {estimator.__name__} is a class. "
-            "Create an estimator and fit it."
-        )
     estimator, X = last_step(estimator, X)
-    if not hasattr(estimator, "_attention_batches"):
-        raise TypeError(
-            f"{caller} looks into skattn's attention estimators; "
-            f"{type(estimator).__name__} is none. Pass the fitted estimator itself, a "
-            "Pipeline that ends in it, or a search over it."
-        )
+    check_attends(estimator, caller)
     needs_samples = not is_forecaster(estimator) and not hasattr(estimator, "graph")
     if X is None and needs_samples:
         raise ValueError(
@@ -172,6 +162,34 @@ def subject_of(estimator: Any, X: Any = None, caller: str = "") -> Subject:
     if token_encoder is not None:
         name_axis = _decoded(name_axis, token_encoder)
     return Subject(estimator, X, net, samples, name_axis)
+
+
+def check_attends(estimator: Any, caller: str) -> None:
+    """Refuse what has no attention to look at.
+
+    Parameters
+    ----------
+    estimator : estimator
+        From `last_step`.
+    caller : str
+        Who asks, for messages.
+
+    Raises
+    ------
+    TypeError
+        If it is none of skattn's, or a class.
+    """
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"{caller} needs a fitted estimator; {estimator.__name__} is a class. "
+            "Create an estimator and fit it."
+        )
+    if not hasattr(estimator, "_attention_batches"):
+        raise TypeError(
+            f"{caller} looks into skattn's attention estimators; "
+            f"{type(estimator).__name__} is none. Pass the fitted estimator itself, a "
+            "Pipeline that ends in it, or a search over it."
+        )
 
 
 def _token_encoder_before(estimator: Any) -> Any:
@@ -207,7 +225,7 @@ def last_step(estimator: Any, X: Any) -> tuple[Any, Any]:
     estimator : estimator
         Fitted.
     X : object
-        As for its ``predict``.
+        As for its ``predict``; None stays None.
 
     Returns
     -------

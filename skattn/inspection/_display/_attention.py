@@ -171,7 +171,8 @@ default=None
             What is drawn; see the class.
         sample : int, default=0
             Which row of `X`; of a forecaster, which series; of a node estimator, which
-            of the ids.
+            of the ids: its neighbourhood is drawn. The class draws whole graphs, of
+            ``attention_weights(estimator).records``.
         layer : int, str or None, default=-1
             Which layer; see the class.
         head : int, default=None
@@ -216,7 +217,7 @@ default=None
         >>> matplotlib.pyplot.close(display.figure_)
         """
         require_matplotlib("AttentionDisplay.from_estimator")
-        last, _ = _last_of(estimator)
+        last, _ = last_step(estimator, None)
         node = None
         if hasattr(last, "graph"):
             ids = last._encoder.graph.nodes.reshape(-1, 1) if X is None else X
@@ -765,15 +766,6 @@ def _color_bar(
     if np.ma.getmaskarray(matrix).any():
         label += " (grey: may not attend)"
     figure_of(ax).colorbar(image, ax=ax, label=label, extend=beyond(matrix, image))
-
-
-def _last_of(estimator: Any) -> tuple[Any, Any]:
-    """Find the last step, whose X is not at hand."""
-    if hasattr(estimator, "best_estimator_"):
-        return _last_of(estimator.best_estimator_)
-    if hasattr(estimator, "steps") and not hasattr(estimator, "forecaster_"):
-        return _last_of(estimator[-1])
-    return last_step(estimator, None)
 
 
 def _row(X: Any, sample: int) -> Any:
