@@ -734,6 +734,13 @@ def test_kinds_of_columns_that_are_called_tokens():
         AttentionDisplay(record, kind="text").plot()
 
 
+def test_extra_tokens_alone_are_named_from_first_to_last():
+    axis = ("row", "neighbour 1", "neighbour 2")
+    record = record_of(shares(1, 1, 1, 3), ["row"], list(axis), ("row", axis))
+    label = AttentionDisplay(record).plot().ax_.get_xlabel()
+    assert label == "keys (row to neighbour 2)"
+
+
 @pytest.mark.parametrize(
     ("display", "name"),
     [

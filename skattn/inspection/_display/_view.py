@@ -311,6 +311,8 @@ def axis_name(axis: Any) -> str:
     long = [part for part in parts if part in _LONG and not isinstance(part, Name)]
     if parts and all(isinstance(part, Name) for part in parts):
         return "inputs"
+    if not long and len(parts) > 2:
+        return f"{parts[0]} to {parts[-1]}"
     return " and ".join(long or parts[-1:]).replace("_", " ")
 
 
