@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from skattn.inspection._run import Subject, subject_of
-from skattn.inspection._streams import Stream, fit
+from skattn.inspection._streams import Stream, resized
 
 # Where several axes got relevance, the first one of these is what is shown.
 _FIRST = ("tokens", "nodes", "time", "channels", "features")
@@ -154,7 +154,7 @@ class Collected:
         shape = (len(self.subject.samples), *([rows_of] if inner else []), length)
         joined = np.zeros(shape)
         for rows, part in parts:
-            part = fit(part, length)
+            part = resized(part, length)
             if inner:
                 joined[rows, : part.shape[1]] = part
             else:
@@ -199,7 +199,7 @@ def _real_steps(samples: Any, n_samples: int, n_steps: int) -> np.ndarray:
         there = np.ones((len(rows), length), dtype=bool)
         if mask is not None:
             there = mask[: len(rows)].cpu().numpy()
-        real[rows] = fit(there, n_steps)
+        real[rows] = resized(there, n_steps)
     return real
 
 

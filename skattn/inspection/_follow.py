@@ -12,7 +12,7 @@ from skattn.inspection._explanation import Collected
 from skattn.inspection._paths import Paths, Shares, add
 from skattn.inspection._record import FUSIONS
 from skattn.inspection._run import Batch
-from skattn.inspection._streams import Step, Stream, fit
+from skattn.inspection._streams import Step, Stream, resized
 
 
 def check_rollout(head_fusion: str, residual: float, discard: float) -> None:
@@ -253,8 +253,8 @@ def _through(
         part = parts[stream]
         through = np.zeros_like(part)
         if stream in looked:
-            total = looked[stream] - fit(ones[stream], looked[stream].shape[-1])
-            total = np.broadcast_to(fit(total, part.shape[-1]), part.shape)
+            total = looked[stream] - resized(ones[stream], looked[stream].shape[-1])
+            total = np.broadcast_to(resized(total, part.shape[-1]), part.shape)
             through = np.divide(part, total, out=through, where=total > 0)
         found[stream] = add(found.get(stream), part - through)
         passed.append(through)
@@ -297,7 +297,7 @@ def _look(
         joint = keys.join([vectors.get(stream, nothing) for stream in step.keys])
         for stream, part in queries.split(joint @ alpha.swapaxes(-1, -2)).items():
             known = vectors.get(stream, np.zeros_like(part[:, :1]))
-            vectors[stream] = fit(known, part.shape[-1]) + part
+            vectors[stream] = resized(known, part.shape[-1]) + part
     return vectors
 
 

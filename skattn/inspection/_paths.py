@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skattn.inspection._run import Batch, Subject
-from skattn.inspection._streams import Layout, Step, Stream, fit, steps_apart, steps_of
+from skattn.inspection._streams import (
+    Layout,
+    Step,
+    Stream,
+    resized,
+    steps_apart,
+    steps_of,
+)
 
 Read = dict[Stream, np.ndarray]  # bool (k, groups, positions)
 Shares = dict[Stream, np.ndarray]  # (k, groups, rows, positions)
@@ -87,7 +94,7 @@ class Paths:
         known = self.real.get(stream)
         if known is not None:
             length = max(known.shape[1], real.shape[1])
-            real = fit(known, length) & fit(real, length)
+            real = resized(known, length) & resized(real, length)
         self.real[stream] = real
 
     def gather(self, step: Step, shares: Shares, groups: int) -> np.ndarray:
@@ -222,7 +229,9 @@ class Paths:
         """
         if stream not in self.real:
             return np.ones((self.n_rows, length), dtype=bool)
-        return np.broadcast_to(fit(self.real[stream], length), (self.n_rows, length))
+        return np.broadcast_to(
+            resized(self.real[stream], length), (self.n_rows, length)
+        )
 
     def real_queries(self, step: Step) -> np.ndarray:
         """Tell which queries of a layer are not padded.
@@ -359,7 +368,9 @@ def add(known: np.ndarray | None, part: np.ndarray) -> np.ndarray:
         return part
     groups = max(known.shape[1], part.shape[1])
     length = max(known.shape[3], part.shape[3])
-    return fit(in_groups(known, groups), length) + fit(in_groups(part, groups), length)
+    return resized(in_groups(known, groups), length) + resized(
+        in_groups(part, groups), length
+    )
 
 
 def _real(record: Any) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -286,7 +286,9 @@ class Layout:
         shape = np.broadcast_shapes(*[part.shape[:-1] for part in parts])
         joint = np.zeros((*shape, self.length + 1))
         for part, index in zip(parts, self.index, strict=True):
-            part = fit(np.broadcast_to(part, (*shape, part.shape[-1])), index.shape[1])
+            part = resized(
+                np.broadcast_to(part, (*shape, part.shape[-1])), index.shape[1]
+            )
             at = index.reshape(len(index), *[1] * (len(shape) - 1), index.shape[1])
             np.put_along_axis(joint, np.broadcast_to(at, part.shape), part, axis=-1)
         return joint[..., :-1]
@@ -299,7 +301,7 @@ def _own_lengths(known: list[Any] | None, rows: np.ndarray) -> np.ndarray | None
     return np.array([len(known[row]) for row in rows], dtype=np.int64)
 
 
-def fit(array: np.ndarray, length: int) -> np.ndarray:
+def resized(array: np.ndarray, length: int) -> np.ndarray:
     """Cut or pad the last axis to a length.
 
     Parameters
