@@ -37,10 +37,17 @@ _METHODS: dict[str, Callable[..., Bunch]] = {
 }
 
 # Of the default estimator. One layer, in which nothing but the read-out attends, takes
-# time in proportion to the columns; width finds columns that matter together.
-_ARCHITECTURE = {"d_model": 64, "num_heads": 8, "num_layers": 1, "d_ff": 64}
+# time in proportion to the columns; width finds columns that matter together, and
+# dropout keeps attention off those that matter by chance.
+_ARCHITECTURE = {
+    "d_model": 64,
+    "num_heads": 8,
+    "num_layers": 1,
+    "d_ff": 64,
+    "dropout": 0.5,
+}
 _TRAINING: dict[str, Any] = {
-    "max_epochs": 10,
+    "max_epochs": 20,
     "lr": 4e-3,
     "weight_decay": 1.0,
     "early_stopping": False,
@@ -51,8 +58,12 @@ _TRAINING: dict[str, Any] = {
 _GROUP = 20
 _FEW = 10
 
+# How many of the columns stay after a round; the weakest of those that matter take
+# several to be told from chance.
+_STAY = 2 / 3
+
 # Nets of the columns that are left in the end.
-_N_LAST = 5
+_N_LAST = 3
 
 _ALPHA = 0.05
 
@@ -64,10 +75,10 @@ class AttentionSelector(MetaEstimatorMixin, SelectorMixin, BaseEstimator):
     of a column is the mean over these rows. Among hundreds of columns a net learns
     chance as well, and overlooks those that matter only beside others. Hence the
     refinement: the best columns so far meet all others, twenty at a time, in small nets
-    of their own, where each column is measured against those best ones. Then they meet
-    the better half of the others, and so on, until there are twice as many as wanted,
-    which meet once more. The importance of a column is the mean of what it had in these
-    nets.
+    of their own, where each column is measured against those best ones. The last third
+    of all columns leaves, the best of the rest meet the others in new groups, and so
+    on, until there are twice as many as wanted, which meet three times more. The
+    importance of a column is the mean of what it had in these nets.
 
     Parameters
     ----------
@@ -87,7 +98,7 @@ class AttentionSelector(MetaEstimatorMixin, SelectorMixin, BaseEstimator):
         ``"median"``, or a multiple, as ``"1.25*mean"``. None takes no threshold where
         there is `max_features`, and otherwise ``"mean"``.
     refine : bool, default=True
-        Whether to fit nets of fewer columns too, about one for ten columns. False takes
+        Whether to fit nets of fewer columns too, about one for six columns. False takes
         the importances of the net of all columns, in a fraction of the time.
     prefit : bool, default=False
         Whether `estimator` is fitted already. Then ``fit`` only explains it, on the
@@ -126,6 +137,7 @@ class AttentionSelector(MetaEstimatorMixin, SelectorMixin, BaseEstimator):
     --------
     sklearn.feature_selection.SelectFromModel : The same by coefficients or impurity.
     faithfulness : The test of the explanation.
+    attention_sanity_check : Controls of what attention is worth.
 
     Notes
     -----
@@ -133,7 +145,9 @@ class AttentionSelector(MetaEstimatorMixin, SelectorMixin, BaseEstimator):
     over all positions that show it to the net.
 
     The test asks whether attention says what the net relies on, not whether the net is
-    right: compare the score of a Pipeline with that of all columns.
+    right: compare the score of a Pipeline with that of all columns. A net that learnt
+    labels of pure noise by heart is faithful to that noise, so nothing warns of it:
+    `attention_sanity_check` does, as its first control compares scores with chance.
 
     Examples
     --------
@@ -345,7 +359,7 @@ class _Trial:
         return net, held_out, explanation, importances
 
     def rounds(self, importances: np.ndarray, n_best: int) -> np.ndarray:
-        """Let the best columns meet all others, then half of them, then fewer."""
+        """Let the best columns meet all others, then fewer and fewer of them."""
         if len(importances) <= n_best:
             return importances
         n_left = 2 * n_best
@@ -360,13 +374,12 @@ class _Trial:
                 total[best] += found[:n_best] / len(groups)
                 total[group] += found[n_best:]
             n_rounds += 1
-            # Those that left keep their mean, below those that stay.
             left = left[np.argsort(-total[left], kind="stable")]
             if len(left) <= n_left:
                 break
-            out = left[max(n_left, len(left) // 2) :]
-            left = left[: max(n_left, len(left) // 2)]
-            total[out] /= n_rounds
+            n_stay = max(n_left, int(_STAY * len(left)))
+            total[left[n_stay:]] /= n_rounds  # they keep their mean
+            left = left[:n_stay]
         for _ in range(_N_LAST):
             total[left] += self._shares(left, n_best)
         total[left] /= n_rounds + _N_LAST
