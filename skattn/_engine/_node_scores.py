@@ -128,6 +128,11 @@ def _by_row(received: Recorded, n: int, k: int) -> Recorded:
     kept, target, rank = _places(received.edge_index, n, k)
     weights = received.weights.new_zeros(n, received.weights.shape[1], 1, k + 1)
     weights[target, :, 0, rank] = received.weights[kept]
+    values = received.values
+    if values is not None:  # (edges, heads, d) -> (rows, heads, 1 + neighbours, d)
+        of_edges = values[kept]
+        values = values.new_zeros(n, values.shape[1], k + 1, values.shape[2])
+        values[target, :, rank] = of_edges
     keys = ("row", *(f"neighbour {number}" for number in range(1, k + 1)))
     return replace(
         received,
@@ -135,7 +140,7 @@ def _by_row(received: Recorded, n: int, k: int) -> Recorded:
         queries="row",
         keys=keys,
         edge_index=None,
-        values=None,
+        values=values,
     )
 
 

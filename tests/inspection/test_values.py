@@ -13,6 +13,7 @@ from skattn import AttentionClassifier, AttentionForecaster, AttentionTranslator
 from skattn.architectures import (
     GAT,
     TFT,
+    GATv2,
     PatchTST,
     RNNSeq2Seq,
     SelfAttention,
@@ -161,6 +162,22 @@ def test_norms_along_edges(of_graphs):
             joint.weights[:, 0], np.sqrt((expected**2).sum(axis=1)), rtol=1e-5
         )
         assert found.edge_index.shape == (2, len(found.weights))
+
+
+def test_norms_of_rows_and_their_neighbours():
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    net = GATv2(hidden_size=4, num_heads=2, output_heads=2)
+    clf = classifier(net, linear_skip=False).fit(X, np.arange(30) % 2)
+    batch = next(walk(subject_of(clf, X[:5])))
+    record = batch.records[-1]
+    given = (record.weights @ record.values)[:, :, 0].mean(dim=1)
+    bias = numbers(batch.scores - given)  # that of the last layer, in all rows
+    assert_allclose(bias, np.broadcast_to(bias[0], bias.shape), atol=1e-5)
+    expected = numbers(record.weights * record.values.norm(dim=-1)[:, :, None])
+    norms = value_weighted_attention(clf, X[:5]).records[-1]
+    assert_allclose(norms.weights, expected, rtol=1e-5)
+    zeroed = value_zeroing(clf, X[:5]).records[-1]
+    assert_allclose(zeroed.weights.sum(axis=-1), 1, rtol=1e-5)
 
 
 # Blocks
