@@ -125,7 +125,7 @@ def attention_rollout(
     >>> import skattn
     >>> from skattn.inspection import attention_rollout
     >>> X, y = load_iris(return_X_y=True, as_frame=True)
-    >>> clf = skattn.AttentionClassifier(max_epochs=2, random_state=0).fit(X, y)
+    >>> clf = skattn.AttentionClassifier(linear_skip=False, max_epochs=2).fit(X, y)
     >>> rollout = attention_rollout(clf, X[:10])
     >>> rollout.axis, rollout.importances.shape, rollout.names[0]
     ('features', (10, 4), 'sepal length (cm)')
@@ -238,7 +238,7 @@ def gradient_rollout(
     >>> import skattn
     >>> from skattn.inspection import gradient_rollout
     >>> X, y = load_iris(return_X_y=True, as_frame=True)
-    >>> clf = skattn.AttentionClassifier(max_epochs=2, random_state=0).fit(X, y)
+    >>> clf = skattn.AttentionClassifier(linear_skip=False, max_epochs=2).fit(X, y)
     >>> relevance = gradient_rollout(clf, X[:10], target=2)
     >>> relevance.importances.shape, bool((relevance.importances >= 0).all())
     ((10, 4), True)
@@ -321,7 +321,7 @@ def last_attention(estimator: Any, X: Any = None, *, axis: str | None = None) ->
     >>> import skattn
     >>> from skattn.inspection import last_attention
     >>> X, y = load_iris(return_X_y=True, as_frame=True)
-    >>> clf = skattn.AttentionClassifier(max_epochs=2, random_state=0).fit(X, y)
+    >>> clf = skattn.AttentionClassifier(linear_skip=False, max_epochs=2).fit(X, y)
     >>> last_attention(clf, X[:10]).importances.shape
     (10, 4)
     """
