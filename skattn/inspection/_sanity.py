@@ -41,7 +41,7 @@ _HELD_OUT = 0.25
 _MEANINGS = {
     "chance": (
         "the model predicts better than chance",
-        "the model predicts no better than chance, so there is nothing to explain",
+        "the model is not clearly better than chance, so nothing is there to explain",
     ),
     "uniform": (
         "attention is needed: models fitted with uniform weights are worse",
@@ -211,7 +211,7 @@ def attention_sanity_check(
     >>> result.is_explanation
     False
     >>> print(result.verdict)  # doctest: +ELLIPSIS
-    Attention is no explanation here: the model predicts no better than chance, ...
+    Attention is no explanation here: the model is not clearly better than chance, ...
     """
     template = _template_of(estimator)
     _check_arguments(controls, n_repeats, alpha)
