@@ -37,17 +37,10 @@ _METHODS: dict[str, Callable[..., Bunch]] = {
 }
 
 # Of the default estimator. One layer, in which nothing but the read-out attends, takes
-# time in proportion to the columns; width finds columns that matter together, and
-# dropout keeps attention off those that matter by chance.
-_ARCHITECTURE = {
-    "d_model": 64,
-    "num_heads": 8,
-    "num_layers": 1,
-    "d_ff": 64,
-    "dropout": 0.5,
-}
+# time in proportion to the columns; width finds columns that matter together.
+_ARCHITECTURE = {"d_model": 64, "num_heads": 8, "num_layers": 1, "d_ff": 64}
 _TRAINING: dict[str, Any] = {
-    "max_epochs": 20,
+    "max_epochs": 10,
     "lr": 4e-3,
     "weight_decay": 1.0,
     "early_stopping": False,
@@ -62,8 +55,11 @@ _FEW = 10
 # several to be told from chance.
 _STAY = 2 / 3
 
+# Rounds of all columns, each in new groups, before any leaves.
+_N_FIRST = 2
+
 # Nets of the columns that are left in the end.
-_N_LAST = 3
+_N_LAST = 5
 
 _ALPHA = 0.05
 
@@ -75,10 +71,11 @@ class AttentionSelector(MetaEstimatorMixin, SelectorMixin, BaseEstimator):
     of a column is the mean over these rows. Among hundreds of columns a net learns
     chance as well, and overlooks those that matter only beside others. Hence the
     refinement: the best columns so far meet all others, twenty at a time, in small nets
-    of their own, where each column is measured against those best ones. The last third
-    of all columns leaves, the best of the rest meet the others in new groups, and so
-    on, until there are twice as many as wanted, which meet three times more. The
-    importance of a column is the mean of what it had in these nets.
+    of their own, where each column is measured against those best ones; and once more,
+    in other groups. Then the last third of all columns leaves, the best of the rest
+    meet the others in new groups, and so on, until there are twice as many as wanted,
+    which meet five times more. The importance of a column is the mean of what it had in
+    these nets.
 
     Parameters
     ----------
@@ -98,8 +95,8 @@ class AttentionSelector(MetaEstimatorMixin, SelectorMixin, BaseEstimator):
         ``"median"``, or a multiple, as ``"1.25*mean"``. None takes no threshold where
         there is `max_features`, and otherwise ``"mean"``.
     refine : bool, default=True
-        Whether to fit nets of fewer columns too, about one for six columns. False takes
-        the importances of the net of all columns, in a fraction of the time.
+        Whether to fit nets of fewer columns too, about one for five columns. False
+        takes the importances of the net of all columns, in a fraction of the time.
     prefit : bool, default=False
         Whether `estimator` is fitted already. Then ``fit`` only explains it, on the
         rows that it gets, which had better not be those of its training; there are no
@@ -374,6 +371,8 @@ class _Trial:
                 total[best] += found[:n_best] / len(groups)
                 total[group] += found[n_best:]
             n_rounds += 1
+            if n_rounds < _N_FIRST:
+                continue
             left = left[np.argsort(-total[left], kind="stable")]
             if len(left) <= n_left:
                 break
