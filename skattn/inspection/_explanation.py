@@ -173,7 +173,11 @@ class Collected:
         return Bunch(importances=self._joined(parts, longest), names=names)
 
     def _steps(self, patches: Any, parts: list[tuple[Any, np.ndarray]]) -> Bunch:
-        """Spread patches evenly over their real steps."""
+        """Give each real step the mean of its patches, so that all add up as before.
+
+        Shares of each patch would favour the middle, which more patches cover, and the
+        end, where part of the last patch is padded.
+        """
         names = self.subject.name_axis("time") or []
         n_patches = max(part.shape[-1] for _, part in parts)
         relevance = self._joined(parts, n_patches)
@@ -182,10 +186,12 @@ class Collected:
         within = (steps >= 0) & (steps < patches.length)  # (patches, steps)
         spread = np.zeros((*relevance.shape[:-1], len(names)))
         for number, covered in enumerate(within):
-            share = (covered & real).astype(np.float64)  # (n, steps)
-            share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
-            share = share.reshape(len(share), *[1] * (relevance.ndim - 2), len(names))
-            spread += relevance[..., number, None] * share
+            spread += relevance[..., number, None] * covered
+        real = real.reshape(len(real), *[1] * (relevance.ndim - 2), len(names))
+        spread *= real / np.maximum(within.sum(axis=0), 1)
+        before = relevance.sum(axis=-1, keepdims=True)
+        after = spread.sum(axis=-1, keepdims=True)
+        spread *= np.divide(before, after, out=np.zeros_like(before), where=after != 0)
         return Bunch(importances=spread, names=list(names))
 
 

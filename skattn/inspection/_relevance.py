@@ -99,7 +99,8 @@ def attention_rollout(
           the ``"features"`` that a net selects from;
         - ``method``, the name of this function.
 
-        Patches are spread evenly over their steps, and extra tokens are left out. With
+        A step gets the mean of the patches that cover it, in proportion, so that the
+        shares add up as before, and extra tokens are left out. With
         `per_query` also ``rollout`` (n_samples, n_queries, n_positions), the positions
         that are read one by one, and ``queries``, their names: of texts, a list for
         each sample, empty where padded.
@@ -144,10 +145,13 @@ def attention_rollout(
         return explanation(by_axis, axis, "attention_rollout", name)
     collected = Collected(subject)
     apart: dict[Stream, Collected] = {}
+    is_idle = True
     for batch in walk(subject, with_gradient=True):
         paths = Paths(batch, subject)
         fused = [fused_heads(each, head_fusion, discard) for each in batch.records]
-        sides = paths.read_out(batch.gradients(mixture(batch.scores)))
+        gradients = batch.gradients(mixture(batch.scores))
+        is_idle = is_idle and not any(bool(each.weights.any()) for each in gradients)
+        sides = paths.read_out(gradients)
         start = paths.start(sides, apart=per_query)
         shares = roll(paths, start.shares, fused, residual)
         collect(collected, paths, batch, shares, start.weights)
@@ -159,6 +163,8 @@ def attention_rollout(
                 part = {key: share[:, :, rows] for key, share in shares.items()}
                 of_stream = apart.setdefault(stream, Collected(subject))
                 collect(of_stream, paths, batch, part, None)
+    if is_idle:
+        _warn_of_idle(subject, "attention_rollout ranks what does not matter", 3)
     result = explanation(collected.axes(), axis, "attention_rollout", name)
     if per_query:
         parts = [each.axes()[result.axis].importances for each in apart.values()]
@@ -269,19 +275,23 @@ def gradient_rollout(
 def _of_scores(result: Bunch, subject: Subject) -> Bunch:
     """Warn where no score depends on attention."""
     if not any(abs(each.importances).max() > 0 for each in result.by_axis.values()):
-        way_out = "Train it for longer, or choose another target."
-        if subject.net.module.linear_skip:
-            way_out = (
-                "A linear model stands beside the net and does all the work: fit with "
-                "linear_skip=False to let the net do it."
-            )
-        warnings.warn(
-            "gradient_rollout gives no input any relevance: the scores of this "
-            f"{type(subject.estimator).__name__} do not depend on attention. {way_out}",
-            UserWarning,
-            stacklevel=3,
-        )
+        _warn_of_idle(subject, "gradient_rollout gives no input any relevance", 4)
     return result
+
+
+def _warn_of_idle(subject: Subject, effect: str, stacklevel: int) -> None:
+    way_out = "Train it for longer, or choose another target."
+    if subject.net.module.linear_skip:
+        way_out = (
+            "A linear model stands beside the net and does all the work: fit with "
+            "linear_skip=False to let the net do it."
+        )
+    warnings.warn(
+        f"{effect}: the scores of this {type(subject.estimator).__name__} do not "
+        f"depend on attention. {way_out}",
+        UserWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def last_attention(estimator: Any, X: Any = None, *, axis: str | None = None) -> Bunch:

@@ -63,7 +63,7 @@ def test_two_streams_of_one_axis_are_added():
     assert_array_equal(collected.axes()["time"].importances, [[1, 2, 3, 4, 5]])
 
 
-def test_patches_share_out_among_the_steps_that_they_cover():
+def test_a_step_gets_the_mean_of_its_patches():
     class Samples:
         def __len__(self):
             return 1
@@ -79,7 +79,8 @@ def test_patches_share_out_among_the_steps_that_they_cover():
     collected.add(np.array([0]), Stream(patches), np.array([[8.0, 6.0, 1.0]]))
     found = collected.axes()["time"]
     # Steps 0 to 2, of which 0 is padded; 2 to 4; 4 and what is beyond the series.
-    assert_array_equal(found.importances, [[0, 4, 4 + 2, 2, 2 + 1]])
+    means = np.array([[0, 8, (8 + 6) / 2, 6, (6 + 1) / 2]])
+    assert_allclose(found.importances, means * 15 / means.sum())
     assert found.names == STEPS
 
 

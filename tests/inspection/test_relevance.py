@@ -327,7 +327,7 @@ def test_a_translator_reads_what_it_has_written():
         assert_allclose(given, 0.5 * hat(own).mean(axis=0), atol=1e-6)
 
 
-def test_patches_are_spread_over_their_steps_channel_by_channel():
+def test_steps_get_the_mean_of_their_patches_over_all_channels():
     architecture = PatchTST(8, 2, 2, patch_length=4, stride=2)
     fitted, _ = forecaster(architecture, columns=("a", "b"))
     records = attention_weights(fitted).records
@@ -342,9 +342,10 @@ def test_patches_are_spread_over_their_steps_channel_by_channel():
         total = rolled([alpha[channel] for alpha in channels])
         patches += total.mean(axis=0) / 2
     steps = np.zeros(12)
-    for number, share in enumerate(patches):
-        covered = [step for step in range(2 * number, 2 * number + 4) if step < 12]
-        steps[covered] += share / len(covered)
+    for step in range(12):
+        covering = [at for at in range(n_patches) if 2 * at <= step < 2 * at + 4]
+        steps[step] = patches[covering].mean()
+    steps /= steps.sum()
     found = attention_rollout(fitted)
     assert n_patches == 6  # the last one reaches beyond the window
     assert_allclose(found.importances[0], steps, atol=1e-6)
@@ -1019,3 +1020,17 @@ def test_attention_of_frozen_parameters_is_followed(name):
     for explain, before in zip(ways, explained, strict=True):
         found = explain(frozen, X_TABLE)
         assert_allclose(found.importances, before.importances, atol=1e-6)
+
+
+def test_an_idle_net_is_told():
+    # The linear model knows all, and the net's head stays where it starts: at zero.
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    clf = AttentionClassifier(max_epochs=1, lr=1e-12, random_state=0)
+    clf.fit(X, X[:, 0] > 0)
+    with torch.no_grad():
+        for parameter in clf.net_.module_.module.head.parameters():
+            parameter.zero_()
+    for explain in (attention_rollout, gradient_rollout):
+        told = "A linear model stands beside the net and does all the work"
+        with pytest.warns(UserWarning, match=told):
+            explain(clf, X)
