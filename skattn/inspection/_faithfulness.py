@@ -46,7 +46,7 @@ def faithfulness(
     perturb: str = "auto",
     curves: Sequence[str] = _CURVES,
     n_steps: int = 10,
-    n_random: int = 10,
+    n_random: int | None = None,
     background: Any = None,
     scoring: Any = None,
     alpha: float = 0.05,
@@ -94,8 +94,9 @@ def faithfulness(
         Which to compute.
     n_steps : int, default=10
         Into how many equal steps the way from a whole to a hidden sample is divided.
-    n_random : int, default=10
-        Random orders for each sample.
+    n_random : int, default=None
+        Random orders for each sample. None draws 10; of nodes, which all share the
+        orders of one graph, as many as `alpha` needs.
     background : object or None, default=None
         Samples like `X` that replacements are taken from, such as the training data;
         None takes `X`. Tokens, edges and nodes of a single graph need none.
@@ -224,6 +225,8 @@ def faithfulness(
     perturbation = make_perturbation(
         asked[0], asked[1], axis, perturb, asked[2], generator
     )
+    if n_random is None:
+        n_random = max(int(1 / alpha), 10) if perturbation.is_joint else 10
     _check_numbers(perturbation, importances.shape[0], n_random, alpha)
     judge = _Judge(perturbation)
     importances = _arranged(importances, perturbation, is_of_input)
@@ -283,6 +286,7 @@ def _check_params(curves: Any, n_steps: Any, n_random: Any, alpha: Any) -> None:
         raise ValueError(
             f"curves={curves!r} must be a list with 'deletion', 'insertion' or both."
         )
+    n_random = 1 if n_random is None else n_random
     for name, value, least in (("n_steps", n_steps, 2), ("n_random", n_random, 1)):
         if not isinstance(value, Integral) or value < least:
             raise ValueError(f"{name}={value!r} must be an integer from {least} on.")

@@ -460,8 +460,10 @@ def test_nodes_of_one_graph():
     assert_allclose(
         same.curves["deletion"]["explanation"], result.curves["deletion"]["explanation"]
     )
+    del params["n_random"]
+    assert faithfulness(estimator, ids, y[:5], given, **params).p_value == 1 / 21
     with pytest.raises(ValueError, match=r"Pass n_random=20 or more\."):
-        faithfulness(estimator, ids, y[:5], given, axis="nodes")
+        faithfulness(estimator, ids, y[:5], given, axis="nodes", n_random=10)
 
 
 # Errors

@@ -369,7 +369,7 @@ class FaithfulnessDisplay:
         *,
         perturb: str = "auto",
         n_steps: int = 10,
-        n_random: int = 10,
+        n_random: int | None = None,
         background: Any = None,
         scoring: Any = None,
         axis: str | None = None,
@@ -393,7 +393,7 @@ class FaithfulnessDisplay:
             What replaces a hidden position.
         n_steps : int, default=10
             Steps of the curves.
-        n_random : int, default=10
+        n_random : int, default=None
             Random orders for each sample.
         background : object or None, default=None
             Where replacements are from.
