@@ -574,7 +574,10 @@ def _find_layer(
 def _check_heads(at: tuple[str, str], heads: Any, n_heads: int) -> tuple[int, ...]:
     """Validate the numbers of heads and sort them."""
     if isinstance(heads, (str, Integral)):
-        heads = [heads]
+        raise ValueError(
+            f"keep[{at[0]!r}]={heads!r} must list the heads of this layer that stay, "
+            "by their numbers: [0] keeps the first one."
+        )
     there = f"its {n_heads} heads are numbered from 0 to {n_heads - 1}"
     for head in heads:
         is_number = isinstance(head, Integral) and not isinstance(head, bool)

@@ -733,6 +733,8 @@ def test_wrong_heads(fitted):
     for head in (2, -1, 0.5, True):
         with pytest.raises(ValueError, match="2 heads are numbered from 0 to 1"):
             prune_heads(fitted, {"blocks.0": [head]})
+    with pytest.raises(ValueError, match=r"=1 must list the heads .* that stay"):
+        prune_heads(fitted, {"blocks.0": 1})
     empty = prune_heads(fitted, {"blocks.0": []})
     with pytest.raises(ValueError, match="no head 0: all have been taken out"):
         prune_heads(empty, {"blocks.0": [0]})
