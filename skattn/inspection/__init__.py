@@ -10,15 +10,9 @@ from skattn.inspection._display import (
     FaithfulnessDisplay,
     HeadImportanceDisplay,
 )
-from skattn.inspection._faithfulness import (
-    faithfulness,
-)
+from skattn.inspection._faithfulness import faithfulness
 from skattn.inspection._flow import attention_flow
-from skattn.inspection._heads import (
-    Head,
-    head_importance,
-    prune_heads,
-)
+from skattn.inspection._heads import Head, head_importance, prune_heads
 from skattn.inspection._record import (
     AttentionRecord,
     attention_weights,
@@ -38,13 +32,8 @@ from skattn.inspection._statistics import (
     head_similarity,
 )
 from skattn.inspection._transfer import attention_transfer
-from skattn.inspection._values import (
-    value_weighted_attention,
-    value_zeroing,
-)
-from skattn.inspection._weights import (
-    Layer,
-)
+from skattn.inspection._values import value_weighted_attention, value_zeroing
+from skattn.inspection._weights import Layer
 
 if TYPE_CHECKING:
     from skattn.inspection._history import AttentionHistory
