@@ -1070,7 +1070,8 @@ def test_curves_stand_beside_their_baselines():
             "random, area 0.125",
             "permutation, area 0.250",
         ]
-        assert legend.get_title().get_text() == "p = 0.004"
+        told = "p = 0.004, of both curves together"
+        assert legend.get_title().get_text() == told
     assert display.ax_.get_ylabel() == "mean score"
     display.figure_.draw_without_rendering()
     for ax in display.axes_:

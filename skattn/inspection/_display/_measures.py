@@ -503,7 +503,7 @@ class FaithfulnessDisplay:
                 bbox_to_anchor=(0.5, -0.2),
                 frameon=False,
                 fontsize=8,
-                title=_p_value(result.p_value),
+                title=_p_value(result.p_value, count),
                 title_fontsize=8,
             )
         axes[0, 0].set_ylabel("mean score")
@@ -523,8 +523,9 @@ _KINDS = ("bars", "heatmap")
 _MOST_BARS = 40
 
 
-def _p_value(p_value: float) -> str:
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+def _p_value(p_value: float, n_curves: int) -> str:
+    told = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+    return told if n_curves == 1 else f"{told}, of both curves together"
 
 
 def _check_result(result: Any, keys: tuple[str, ...], maker: str) -> None:
