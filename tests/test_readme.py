@@ -20,6 +20,9 @@ def test_python_blocks_run_one_after_another():
     assert record.weights.shape == (344, 4, 1, 8)
     assert record.keys[:2] == ["cls", "bill_length_mm"]
     assert record.keys[-1] == "sex"
+    assert namespace["rollout"].importances.shape == (344, 7)
+    told = "Attention is no explanation here: attention is not needed"
+    assert namespace["check"].verdict.startswith(told)
 
 
 def test_ci_finds_both_commands():

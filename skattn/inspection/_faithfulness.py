@@ -169,12 +169,11 @@ def faithfulness(
     replacements, hence the comparison.
 
     An order that all samples share, such as one by the mean attention to columns, is
-    lucky or unlucky for all of them at once: of arbitrary orders, about a third have a
-    ``p_value`` below 0.05. ``chance`` tells how easily luck does as well; it is found
+    lucky or unlucky for all of them at once: far more than 5 % of arbitrary orders have
+    a ``p_value`` below 0.05. ``chance`` tells how easily luck does as well; it is found
     by `n_random` orders, and so at least 1 / (`n_random` + 1). Hence ``is_faithful``
-    asks for both, which 3 to 10 % of arbitrary orders of 6 to 100 columns passed. Of
-    fewer than five positions there are too few orders to tell luck from merit: there
-    ``p_value`` decides alone, and 22 to 40 % of arbitrary orders pass.
+    asks for both. Of fewer than five positions there are too few orders to tell luck
+    from merit: there ``p_value`` decides alone, and many arbitrary orders pass.
 
     The model predicts `X` with something hidden up to :math:`2 (n_{steps} - 1) (2 + 2
     n_{random})` times, and once for each position of the permutation ranking; lower
